@@ -1,0 +1,1 @@
+"""The program that builds one image of one arch. It knows nothing of Koji."""

@@ -1,0 +1,1 @@
+"""What crosses a border between two programs: frozen records and the option table."""

@@ -1,0 +1,1 @@
+"""A real Koji on one machine: for the demo and for the tests."""

@@ -1,0 +1,1 @@
+"""Koji: what we ask the hub, and what we tell it."""

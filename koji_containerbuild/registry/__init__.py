@@ -1,0 +1,1 @@
+"""The container registry: manifests, blobs, tags, artifacts."""

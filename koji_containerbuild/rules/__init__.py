@@ -1,0 +1,1 @@
+"""Decisions, pure: no input, no output, standard library only."""

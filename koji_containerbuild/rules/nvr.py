@@ -1,0 +1,103 @@
+"""Name-version-release: the identity of a build in Koji."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from koji_containerbuild.errors import BadRequest
+
+RELEASE = re.compile(r"[0-9]+(?:[._]?[a-zA-Z0-9]+)*")
+ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+VERSION = re.compile(r"[A-Za-z0-9+._~^]+")
+
+
+@dataclass(frozen=True)
+class NVR:
+    """A build's name. `release` is empty while it is not known.
+
+    >>> str(NVR.parse("fedora-web-1.0-3"))
+    'fedora-web-1.0-3'
+    """
+
+    name: str
+    version: str
+    release: str
+
+    @classmethod
+    def parse(cls, text: str) -> NVR:
+        """Split at the last two dashes, as Koji does. Raises BadRequest."""
+        parts = text.rsplit("-", 2)
+        if len(parts) != 3 or not all(parts):
+            raise BadRequest(
+                f"'{text}' is not a build name.", do="Write it as NAME-VERSION-RELEASE."
+            )
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.version}-{self.release}"
+
+
+def check_name(component: str) -> str:
+    """The Koji package name, from the label com.redhat.component. Raises BadRequest."""
+    if not NAME.fullmatch(component):
+        raise BadRequest(
+            f"The label com.redhat.component is '{component}', which is no package name.",
+            do="Use letters, digits and + . _ - only.",
+        )
+    return component
+
+
+def check_version(version: str) -> str:
+    """A version that Koji and a registry tag can hold. Raises BadRequest.
+
+    >>> check_version("2.4")
+    '2.4'
+    """
+    if "-" in version or "/" in version or not VERSION.fullmatch(version):
+        raise BadRequest(
+            f"The label version is '{version}', which Koji cannot hold.",
+            do="Use letters, digits and + . _ ~ ^ only: no dash, no slash, no blank.",
+        )
+    return version
+
+
+def check_release(release: str) -> str:
+    """A release that is given, not counted. Raises BadRequest.
+
+    >>> check_release("3.fc43")
+    '3.fc43'
+    """
+    if not RELEASE.fullmatch(release):
+        raise BadRequest(
+            f"The release '{release}' is not valid.",
+            do="Begin with a digit; then letters and digits, joined by single dots or underscores.",
+        )
+    return release
+
+
+def check_isolated_release(release: str) -> str:
+    """The release of an isolated build. Raises BadRequest.
+
+    >>> check_isolated_release("3.1")
+    '3.1'
+    """
+    if not ISOLATED_RELEASE.fullmatch(release):
+        raise BadRequest(
+            f"An isolated build needs a release like 3.1, and got '{release}'.",
+            do="Give --release as the release it stands beside, a dot, and a number.",
+        )
+    return release
+
+
+def next_release(taken: str) -> str:
+    """The release after `taken`: count the first number that we may count up.
+
+    >>> next_release("3"), next_release("3.fc43"), next_release("2.1.7")
+    ('4', '4.fc43', '3.1.7')
+    """
+    match = re.match(r"[0-9]+", taken)
+    if not match:
+        return "1"
+    return f"{int(match.group()) + 1}{taken[match.end():]}"

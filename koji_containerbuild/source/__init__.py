@@ -1,0 +1,1 @@
+"""The source: a git commit, its Dockerfile and its settings."""

@@ -1,0 +1,1 @@
+"""The life of a Koji task, top to bottom."""
