@@ -100,4 +100,4 @@ def next_release(taken: str) -> str:
     match = re.match(r"[0-9]+", taken)
     if not match:
         return "1"
-    return f"{int(match.group()) + 1}{taken[match.end():]}"
+    return f"{int(match.group()) + 1}{taken[match.end() :]}"

@@ -1,0 +1,157 @@
+"""The configuration of a builder host: an INI file to a frozen Config. Read by entry files only.
+
+Every key has a type and a default here; docs/operating.md explains them. An unknown section or key
+is an error that names the nearest known one, since a misspelt limit is worse than none.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from koji_containerbuild.errors import ConfigError
+
+VARIABLE = "KOJI_CONTAINERBUILD_CONFIG"  # environment variable with the path of the file
+DEFAULT_PATH = Path("/etc/koji-containerbuild/builder.conf")
+
+
+@dataclass(frozen=True)
+class BuilderConfig:
+    """[builder]: the host as a whole."""
+
+    engine: str = "local"
+    work_dir: Path = Path("/var/lib/koji-containerbuild")
+    content_generator: str = "koji-containerbuild"
+    task_weight: float = 0.5  # of Koji's host capacity: the task mostly waits
+
+
+@dataclass(frozen=True)
+class RegistryConfig:
+    """[registry]: where images are pushed."""
+
+    url: str = ""  # HOST[:PORT]
+    insecure: bool = False  # plain http, or a certificate that nobody signed
+    auth_file: str = ""  # docker's or podman's auth.json; empty: anonymous
+    timeout: int = 60  # seconds, for one request
+
+
+@dataclass(frozen=True)
+class ParentsConfig:
+    """[parents]: which images may stand after FROM."""
+
+    default_registry: str = ""  # of a FROM that names none; empty: the candidate registry
+    organization: str = ""  # put before a short name of the default registry
+    allowed_registries: tuple[str, ...] = ()  # empty: only the default one
+    insecure_registries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """[limits]: what a build may use."""
+
+    default_build_seconds: int = 10800
+    max_build_seconds: int = 21600
+
+
+@dataclass(frozen=True)
+class BuildrootConfig:
+    """[buildroot]: how the local engine builds."""
+
+    storage: Path = Path("/var/lib/koji-containerbuild/containers")
+    driver: str = "overlay"
+    isolation: str = "oci"  # oci | chroot
+    runtime: str = ""  # runc, crun …; empty: the first that works
+    network: str = "private"  # of RUN: host | private | none
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file."""
+
+    builder: BuilderConfig = field(default_factory=BuilderConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    parents: ParentsConfig = field(default_factory=ParentsConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
+    labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
+
+    @property
+    def parent_registry(self) -> str:
+        """The registry of a FROM that names none."""
+        return self.parents.default_registry or self.registry.url
+
+    def is_insecure(self, host: str) -> bool:
+        """Whether the registry `host` is spoken to without TLS."""
+        return host in self.parents.insecure_registries or (
+            self.registry.insecure and host == self.registry.url
+        )
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """The file named by KOJI_CONTAINERBUILD_CONFIG, or the default one."""
+    return Path(environment.get(VARIABLE) or DEFAULT_PATH)
+
+
+def load(path: Path) -> Config:
+    """Read the file. Raises ConfigError, naming file, section and key."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # labels have upper case
+    try:
+        with path.open(encoding="utf-8") as file:
+            parser.read_file(file)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the configuration {path}: {error.strerror}.",
+            do=f"Write it (see docs/operating.md), or set {VARIABLE}.",
+        ) from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not an INI file: {error}.") from error
+    hints = get_type_hints(Config)
+    sections: dict[str, Any] = {}
+    for name in parser.sections():
+        if name not in hints:
+            raise ConfigError(f"{path}: unknown section [{name}].", do=_nearest(name, hints))
+        given = dict(parser.items(name))
+        sections[name] = given if name == "labels" else _section(hints[name], given, path, name)
+    return Config(**sections)
+
+
+def _section(kind: Any, given: Mapping[str, str], path: Path, section: str) -> Any:
+    hints = get_type_hints(kind)
+    values = {}
+    for key, text in given.items():
+        if key not in hints:
+            raise ConfigError(
+                f"{path}: unknown key '{key}' in [{section}].", do=_nearest(key, hints)
+            )
+        try:
+            values[key] = _read(hints[key], text.strip())
+        except ValueError as error:
+            raise ConfigError(f"{path}: {key} in [{section}] is '{text}': {error}.") from error
+    return kind(**values)
+
+
+def _read(hint: Any, text: str) -> Any:
+    if hint is bool:
+        try:
+            return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
+        except KeyError as error:
+            raise ValueError("write true or false") from error
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError as error:
+            raise ValueError("write a number") from error
+    if hint is Path or hint is str:
+        return hint(text)
+    return tuple(text.replace(",", " ").split())
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known are: {', '.join(known)}."

@@ -1,0 +1,94 @@
+"""What one arch's build made: the report that lies beside the image in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from koji_containerbuild.contract.codec import from_json, to_json
+
+
+@dataclass(frozen=True)
+class Rpm:
+    """A package in the image, as the image's own RPM database has it."""
+
+    name: str
+    version: str
+    release: str
+    epoch: Optional[int]
+    arch: str
+    sigmd5: str  # hex
+    signature: Optional[str]  # key id, 8 or 16 hex digits, lower case; None: not signed
+
+    @property
+    def nvra(self) -> str:
+        """name-version-release.arch"""
+        return f"{self.name}-{self.version}-{self.release}.{self.arch}"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that had a hand in the build."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """How long one stage took."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer, oldest first in a list."""
+
+    diff_id: str
+    size: int  # bytes, uncompressed where known, else as stored in the registry
+
+
+@dataclass(frozen=True)
+class Buildroot:
+    """Where the image was built, truthfully."""
+
+    host: str
+    os: str
+    arch: str
+    container: str  # none, docker, ...
+    tools: tuple[Tool, ...]
+    rpms: tuple[Rpm, ...]  # of the buildroot, where it has an RPM database
+
+
+@dataclass(frozen=True)
+class ArchImage:
+    """The image of one arch."""
+
+    arch: str  # Koji's name
+    digest: str  # of the manifest, as pushed
+    media_type: str  # of the manifest
+    size: int  # of the manifest, bytes
+    config_digest: str
+    config: Mapping[str, Any]  # the image's config blob
+    parent_config_digest: Optional[str]  # None: FROM scratch
+    layers: tuple[Layer, ...]
+    rpms: tuple[Rpm, ...]
+    help_file: Optional[str]  # name of the help page's source, if there was one
+    buildroot: Buildroot
+    build_log: tuple[
+        int, ...
+    ]  # where the builder's raw output is in the log: first byte, after last
+    timeline: tuple[StageTime, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The text of image.json."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ArchImage:
+        """Raises codec.NotThisRecord."""
+        return from_json(cls, text)

@@ -1,0 +1,59 @@
+"""How one arch ended. Small, since a pod's last words hold 4 KB, and never taken from a log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from koji_containerbuild.contract.codec import from_json, to_json
+
+LIMIT = 4096  # bytes: a Kubernetes termination message
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a user needs to know of a build that did not succeed."""
+
+    stage: str
+    cause: str
+    hint: str = ""
+    instruction: str = ""  # of the Dockerfile, where one failed
+    last_lines: str = ""  # of its output
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exactly one of `report` (it worked) and `failure` is set."""
+
+    arch: str
+    image: str = ""  # digest of the image's manifest
+    report: str = ""  # digest of the artifact with the ArchImage and the log
+    failure: Optional[Failure] = None
+    cancelled: bool = False
+
+    def to_json(self) -> str:
+        """The text, cut so that it fits into LIMIT bytes."""
+        text = to_json(self)
+        outcome = self
+        while len(text.encode()) > LIMIT and outcome.failure:
+            outcome = replace(outcome, failure=_shorter(outcome.failure))
+            text = to_json(outcome)
+        return text
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Outcome:
+        """Raises codec.NotThisRecord."""
+        return from_json(cls, text)
+
+
+def _shorter(failure: Failure) -> Failure:
+    """Cut where it hurts least: the oldest of the last lines, then long words."""
+    if len(failure.last_lines) > 200:
+        return replace(failure, last_lines="…" + failure.last_lines[len(failure.last_lines) // 3 :])
+    return replace(
+        failure,
+        last_lines=failure.last_lines[-100:],
+        cause=failure.cause[: max(200, len(failure.cause) // 2)],
+        instruction=failure.instruction[: max(100, len(failure.instruction) // 2)],
+        hint=failure.hint[: max(100, len(failure.hint) // 2)],
+    )

@@ -1,0 +1,107 @@
+"""What will be built, everything resolved. The task writes it, the buildroot reads it.
+
+The plan alone can build the image again. It holds no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from koji_containerbuild.contract.codec import from_json, to_json
+from koji_containerbuild.rules.nvr import NVR
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """One commit of a git repository."""
+
+    url: str  # as git is given it
+    commit: str  # 40 or 64 hex digits
+    branch: str
+    subfolder: str  # of the Dockerfile; empty: the top
+    recorded: str  # as Koji's build record names it
+
+
+@dataclass(frozen=True)
+class Parent:
+    """One image that the Dockerfile stands on, resolved once for all arches."""
+
+    written: str  # the words after FROM, variables resolved
+    resolved: str  # registry/repository:tag that they meant
+    pinned: str  # registry/repository@digest
+
+
+@dataclass(frozen=True)
+class RepoFile:
+    """A yum .repo file, there during the build and gone from the image."""
+
+    name: str  # file name, ends in .repo
+    text: str
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the image goes. `floating` tags move only after the Koji build exists."""
+
+    repository: str  # registry/repository
+    unique_tag: str  # of this attempt
+    primary_tag: str  # version-release; empty for scratch
+    floating_tags: tuple[str, ...]
+
+    def arch_tag(self, arch: str) -> str:
+        """The unique tag of one arch's image."""
+        return f"{self.unique_tag}-{arch}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a build may use."""
+
+    seconds: int  # from start to end of the buildroot program
+
+
+@dataclass(frozen=True)
+class KojiFacts:
+    """What the plan knows of Koji, for the record; the buildroot does not read it."""
+
+    task_id: int
+    owner: str
+    target: str
+    destination_tag: str
+    build_tag: str
+    repo_id: int
+    event: int
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """One image, for one or more arches."""
+
+    nvr: NVR
+    scratch: bool
+    isolated: bool
+    source: Source
+    arches: tuple[str, ...]  # Koji's names: x86_64, aarch64
+    parents: tuple[Parent, ...]  # every FROM that is an image, in order
+    repos: tuple[RepoFile, ...]
+    labels: tuple[tuple[str, ...], ...]  # (name, value) pairs, the same on every arch
+    destination: Destination
+    limits: Limits
+    created: int  # seconds since 1970: the time that image and layer bear
+    koji: Optional[KojiFacts] = None  # None: built without Koji
+    userdata: Optional[Mapping[str, Any]] = None
+    warnings: tuple[str, ...] = ()
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The text of plan.json."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> BuildPlan:
+        """Raises codec.NotThisRecord."""
+        return from_json(cls, text)

@@ -1,0 +1,36 @@
+"""What the user asked for: a source, a target and options, checked as far as words alone allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from koji_containerbuild.contract.options import BuildOptions
+from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.rules.nvr import check_isolated_release, check_release
+from koji_containerbuild.rules.scm import SourceUrl
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """The three parameters of the `buildContainer` task."""
+
+    source: SourceUrl
+    target: str
+    options: BuildOptions
+
+    @classmethod
+    def read(cls, src: Any, target: Any, opts: Any) -> BuildRequest:
+        """Read what came over the wire. Raises BadRequest; the same words at hub and builder."""
+        if not isinstance(src, str) or not src:
+            raise BadRequest("The source is not a URL.", do="Give it as the first parameter.")
+        if not isinstance(target, str) or not target:
+            raise BadRequest(
+                "The build target is not a name.", do="Give it as the second parameter."
+            )
+        options = BuildOptions.from_dict(opts)
+        if options.isolated:
+            check_isolated_release(options.release or "")
+        elif options.release:
+            check_release(options.release)
+        return cls(SourceUrl.parse(src), target, options)

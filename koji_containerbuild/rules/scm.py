@@ -1,0 +1,94 @@
+"""Source URLs, in the form that Koji reads: `git+https://host/path/repo?subfolder#revision`.
+
+Source of the rules: koji/daemon.py, class SCM, of Koji 1.30 to 1.36. Only its git forms: a
+Dockerfile in Subversion or CVS has no commit to pin.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from koji_containerbuild.errors import BadRequest
+
+SCHEMES = ("git", "git+http", "git+https", "git+rsync", "git+ssh")
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
+_FORM = "Write git+https://HOST/PATH/REPO#COMMIT, with the full commit id."
+
+
+@dataclass(frozen=True)
+class SourceUrl:
+    """A place in a git repository.
+
+    >>> SourceUrl.parse("git+https://src.example.com/container/web?app#" + "a" * 40).clone_url
+    'https://src.example.com/container/web'
+    """
+
+    text: str  # as the user wrote it
+    clone_url: str  # what git is given
+    host: str
+    repository: str  # path on the host, without leading slash and .git
+    subfolder: str  # where the Dockerfile is; empty: the top
+    revision: str  # a commit id, or a branch or tag
+
+    @classmethod
+    def parse(cls, text: str) -> SourceUrl:
+        """Raises BadRequest, saying which part is wrong."""
+        if "://" not in text or "#" not in text:
+            raise BadRequest(f"'{_shown(text)}' is not a source URL.", do=_FORM)
+        if re.search(r"[\x00-\x20\x7f]", text):
+            raise BadRequest("The source URL holds a blank or a control character.", do=_FORM)
+        parts = urlsplit(text)
+        if parts.scheme not in SCHEMES:
+            raise BadRequest(
+                f"The source URL begins with '{parts.scheme}://', which Koji does not read.",
+                do=f"Use one of {', '.join(s + '://' for s in SCHEMES)}.",
+            )
+        if not parts.hostname or parts.hostname.startswith("-") or len(parts.path) < 2:
+            raise BadRequest(f"'{_shown(text)}' names no host or no repository.", do=_FORM)
+        if parts.password:
+            raise BadRequest(
+                "The source URL holds a password, which everybody could read in the task.",
+                do="Remove it from the URL.",
+            )
+        if not REVISION.fullmatch(parts.fragment) or ".." in parts.fragment:
+            raise BadRequest(f"The revision '{parts.fragment}' is not valid.", do=_FORM)
+        return cls(
+            text=text,
+            clone_url=_clone_url(parts.scheme, parts.netloc, parts.path),
+            host=parts.netloc.rpartition("@")[2],
+            repository=parts.path.strip("/").removesuffix(".git"),
+            subfolder=_subfolder(parts.query),
+            revision=parts.fragment,
+        )
+
+    @property
+    def names_a_commit(self) -> bool:
+        """Whether the revision is a full commit id."""
+        return bool(COMMIT.fullmatch(self.revision))
+
+    def recorded(self, commit: str) -> str:
+        """The source as Koji's build record has it: `https://host/repo#commit`.
+
+        `git+` is left off as the old system did; readers take name and commit from it.
+        """
+        where = self.text.partition("#")[0].removeprefix("git+")
+        return f"{where}#{commit}"
+
+
+def _clone_url(scheme: str, netloc: str, path: str) -> str:
+    return f"{scheme.removeprefix('git+')}://{netloc}{path}"
+
+
+def _subfolder(query: str) -> str:
+    folder = query.strip("/")
+    if ".." in folder.split("/") or folder.startswith("-"):
+        raise BadRequest(f"The folder '{folder}' in the source URL leaves the repository.")
+    return folder
+
+
+def _shown(text: str) -> str:
+    """The URL without what might be a secret in it."""
+    return re.sub(r"://[^/@]*@", "://…@", text)[:200]
