@@ -1,0 +1,50 @@
+"""yum .repo files that are there during the build."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+from koji_containerbuild.errors import BadRequest
+
+PREFIX = "koji-containerbuild-"  # of the file names: none of them may be left in an image
+
+
+def koji_repo(topurl: str, tag: str, repo_id: int) -> tuple[str, str]:
+    """Name and text of the file for a tag's repo at one repo id, the same for all arches.
+
+    gpgcheck is off as in Koji's own build roots: packages of a tag need not be signed.
+
+    >>> koji_repo("http://koji/kojifiles/", "f43-build", 7)[1].splitlines()[2]
+    'baseurl=http://koji/kojifiles/repos/f43-build/7/$basearch'
+    """
+    name = f"{PREFIX}{_plain(tag)}"
+    url = f"{topurl.rstrip('/')}/repos/{tag}/{repo_id}/$basearch"
+    text = f"[{name}]\nname={tag} in Koji\nbaseurl={url}\nenabled=1\ngpgcheck=0\npriority=10\n"
+    return f"{name}.repo", text
+
+
+def check_repo_url(url: str) -> str:
+    """A URL of a .repo file. Raises BadRequest."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise BadRequest(f"'{url}' is not a URL of a .repo file.", do="Write http:// or https://.")
+    if parts.password:
+        raise BadRequest("The URL of a .repo file holds a password.", do="Remove it.")
+    return url
+
+
+def user_repo_name(url: str) -> str:
+    """A file name for a .repo file from elsewhere: two URLs never give the same.
+
+    >>> user_repo_name("https://r.example.com/f43/web.repo")
+    'koji-containerbuild-web-ca0ce48b.repo'
+    """
+    short = hashlib.sha256(url.encode()).hexdigest()[:8]
+    last = urlsplit(url).path.rstrip("/").rpartition("/")[2].removesuffix(".repo")
+    return f"{PREFIX}{_plain(last)[:60] or 'repo'}-{short}.repo"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
