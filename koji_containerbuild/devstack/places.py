@@ -1,0 +1,176 @@
+"""Where everything of one devstack lives: folders, ports and addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from koji_containerbuild.errors import ConfigError
+
+HOST = "127.0.0.1"
+REPO = Path(__file__).resolve().parents[2]
+DATA = Path(__file__).resolve().parent / "data"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One TCP port of 127.0.0.1 per listener."""
+
+    hub: int  # plain http: kojid, the browser, files
+    hub_ssl: int  # https, for clients with a certificate
+    registry: int
+    git: int
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders. `state` is of one devstack; `cache` is shared and may be deleted at any time."""
+
+    state: Path
+    cache: Path
+    repo: Path = REPO
+
+    @property
+    def topdir(self) -> Path:
+        """Koji's /mnt/koji."""
+        return self.state / "koji"
+
+    @property
+    def conf(self) -> Path:
+        return self.state / "conf"
+
+    @property
+    def run(self) -> Path:
+        return self.state / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def certs(self) -> Path:
+        return self.state / "certs"
+
+    @property
+    def git(self) -> Path:
+        return self.state / "git"
+
+    @property
+    def builder_conf(self) -> Path:
+        return self.state / "builder.conf"
+
+    @property
+    def koji_conf(self) -> Path:
+        """What `koji -c` takes: the client profiles."""
+        return self.state / "koji.conf.d" / "devstack.conf"
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's own folder.
+
+        PostgreSQL refuses to run as root, and user postgres cannot reach a state folder below
+        /root; a Unix socket's path must be short, too. So it lives in /var/tmp, named after the
+        state folder, and `reset` removes it.
+        """
+        name = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
+        return Path("/var/tmp") / f"koji-containerbuild-pg-{name}"  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What a person or a test needs to know."""
+
+    hub: str
+    hub_ssl: str
+    web: str
+    files: str
+    registry: str  # host:port, as in a pull spec
+    git: str  # the base: + "/container/hello.git#<sha>"
+
+
+def addresses(ports: Ports) -> Addresses:
+    """The addresses that belong to these ports."""
+    http = f"http://{HOST}:{ports.hub}"
+    return Addresses(
+        hub=f"{http}/kojihub",
+        hub_ssl=f"https://{HOST}:{ports.hub_ssl}/kojihub",
+        web=f"{http}/koji",
+        files=f"{http}/kojifiles",
+        registry=f"{HOST}:{ports.registry}",
+        git=f"git://{HOST}:{ports.git}",
+    )
+
+
+def find_places(state: str | None = None) -> Places:
+    """From the command line, else $KCB_STATE and $KCB_CACHE, else ./.state and ~/.cache."""
+    chosen = state or os.environ.get("KCB_STATE") or ".state"
+    cache = os.environ.get("KCB_CACHE") or "~/.cache/koji-containerbuild"
+    return Places(
+        state=Path(chosen).expanduser().resolve(), cache=Path(cache).expanduser().resolve()
+    )
+
+
+def read_ports(places: Places) -> Ports | None:
+    """The ports chosen at the first `up`, or None before that."""
+    path = places.state / "ports.json"
+    if not path.exists():
+        return None
+    try:
+        return Ports(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged.", do="Run `reset`, then `up`.") from error
+
+
+def choose_ports(places: Places, wanted: Mapping[str, int]) -> Ports:
+    """The remembered ports, changed by `wanted` (part → port); free ones the first time."""
+    remembered = read_ports(places)
+    chosen = asdict(remembered) if remembered else _free_ports()
+    unknown = set(wanted) - set(chosen)
+    if unknown:
+        raise ConfigError(
+            f"There is no part {', '.join(sorted(unknown))}.",
+            do=f"Parts with a port: {', '.join(chosen)}.",
+        )
+    ports = Ports(**{**chosen, **wanted})
+    places.state.mkdir(parents=True, exist_ok=True)
+    (places.state / "ports.json").write_text(json.dumps(asdict(ports), indent=1) + "\n")
+    return ports
+
+
+def require_free(port: int, part: str) -> None:
+    """Raise ConfigError if somebody else listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"Port {port} of part '{part}' is used by another program ({error.strerror}).",
+                do=f"End that program, or choose another: `up --port {part}=NUMBER`, or `reset`.",
+            ) from error
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _free_ports() -> dict[str, int]:
+    """All at the same time, so that none is given twice."""
+    names = [field.name for field in fields(Ports)]
+    sockets = [socket.socket() for _ in names]
+    for one in sockets:
+        one.bind((HOST, 0))
+    found = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
+    for one in sockets:
+        one.close()
+    return found

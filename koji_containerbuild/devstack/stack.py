@@ -1,0 +1,153 @@
+"""The devstack as a thing in your hand: bring it up, ask it for sessions, end it.
+
+stack = Stack()
+stack.up()
+commit = stack.git.create("container/web", {"Dockerfile": "FROM demo/base:1\\n"})
+stack.admin.add_package("web-container")
+stack.koji("container-build", "f43-container-candidate", commit.source)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koji_containerbuild.devstack import certs, postgres, profile, seed, up
+from koji_containerbuild.devstack.git_server import GitServer
+from koji_containerbuild.devstack.places import (
+    Addresses,
+    Places,
+    Ports,
+    addresses,
+    find_places,
+    read_ports,
+)
+from koji_containerbuild.devstack.process import running, stop
+from koji_containerbuild.errors import BadRequest, ConfigError
+
+MARK = ".devstack"  # a folder without it is not ours, and never deleted
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One line of `status`."""
+
+    name: str
+    pid: int | None  # None: it does not run
+
+
+class Stack:
+    """One devstack, known by its state folder. Nothing runs until up()."""
+
+    def __init__(self, places: Places | None = None) -> None:
+        self.places = places or find_places()
+
+    def up(
+        self,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        ports: Mapping[str, int] | None = None,
+        home_profile: bool = False,
+    ) -> None:
+        """Start what does not run, seed what is not there. Seconds the second time."""
+        with self._alone():
+            up.bring_up(self.places, ports or {}, say=say, home_profile=home_profile)
+
+    def down(self) -> None:
+        """End all parts; what they know stays."""
+        if not (self.places.state / MARK).exists():
+            return
+        with self._alone():
+            for name, how in reversed(list(up.PARTS.items())):
+                stop(self.places.run, name, how)
+            _unmount_below(self.places.state / "containers")
+
+    def reset(self) -> None:
+        """End all parts and delete everything, the database too; the cache stays."""
+        state = self.places.state
+        if state.exists() and not (state / MARK).exists():
+            raise ConfigError(f"{state} is not a devstack's state folder.", do="Check --state.")
+        self.down()
+        profile.forget(self.places)
+        postgres.remove(self.places)
+        if state.exists():
+            shutil.rmtree(state)
+
+    def status(self) -> list[PartStatus]:
+        """All parts, in the order they are started."""
+        found = [(name, running(self.places.run, name)) for name in up.PARTS]
+        return [PartStatus(name, record.pid if record else None) for name, record in found]
+
+    @property
+    def ports(self) -> Ports:
+        ports = read_ports(self.places)
+        if ports is None:
+            raise ConfigError(f"There is no devstack in {self.places.state}.", do="Run `up`.")
+        return ports
+
+    @property
+    def addresses(self) -> Addresses:
+        return addresses(self.ports)
+
+    @property
+    def git(self) -> GitServer:
+        """Makes repositories that Koji may build from."""
+        return GitServer(self.places.git, self.addresses.git)
+
+    @property
+    def admin(self) -> seed.Admin:
+        """Does an admin's work."""
+        return seed.Admin(self.session(seed.ADMIN), self.places)
+
+    def session(self, user: str = seed.PACKAGER) -> Any:
+        """A koji.ClientSession, logged in with the user's certificate."""
+        if user == seed.HOST:
+            raise BadRequest(
+                f"{seed.HOST} is kojid's user, and Koji gives it one session only.",
+                do="Use packager or kojiadmin.",
+            )
+        return up.login(self.places, self.ports, user)
+
+    def koji(
+        self, *words: str, profile_name: str = "devstack", check: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the real `koji` command; its output and exit code."""
+        beside = Path(sys.executable).with_name("koji")
+        program = str(beside) if beside.exists() else "koji"
+        argv = [program, "-c", str(self.places.koji_conf), "-p", profile_name, *words]
+        env = {**os.environ, "PYTHONPATH": str(self.places.repo)}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=check)
+
+    def certificate(self, user: str) -> Path:
+        """The user's client certificate with its key; made if there is none."""
+        return certs.client(self.places.certs, user)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One `up`, `down` or `reset` at a time; a second one waits."""
+        state = self.places.state
+        if state.exists() and any(state.iterdir()) and not (state / MARK).exists():
+            raise ConfigError(
+                f"{state} holds something else than a devstack.",
+                do="Choose an empty folder with --state.",
+            )
+        state.mkdir(parents=True, exist_ok=True)
+        with open(state / MARK, "w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            yield
+
+
+def _unmount_below(folder: Path) -> None:
+    """Container mounts that a killed build left behind: below our folder only, deepest first."""
+    with open("/proc/self/mountinfo") as table:
+        points = [line.split()[4].replace("\\040", " ") for line in table]
+    for point in sorted((one for one in points if one.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False)

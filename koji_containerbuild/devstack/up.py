@@ -1,0 +1,97 @@
+"""Bring everything up: the page to read to know what a devstack consists of."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import koji
+
+from koji_containerbuild.devstack import (
+    certs,
+    example,
+    git_server,
+    hub,
+    koji_source,
+    kojid,
+    machine,
+    postgres,
+    profile,
+    registry,
+    seed,
+)
+from koji_containerbuild.devstack.git_server import GitServer
+from koji_containerbuild.devstack.places import (
+    Places,
+    Ports,
+    addresses,
+    choose_ports,
+    require_free,
+)
+from koji_containerbuild.devstack.process import Part, ensure
+
+Say = Callable[[str], None]
+PARTS: Mapping[str, signal.Signals] = {  # in the order they are started; how each is ended
+    "postgres": signal.SIGINT,
+    "registry": signal.SIGTERM,
+    "git": signal.SIGTERM,
+    "hub": signal.SIGTERM,
+    "kojid": signal.SIGTERM,
+}
+
+
+def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profile: bool) -> None:
+    """From nothing, or from whatever runs already, to a Koji that builds."""
+    machine.check()
+    with timed("Koji's source", say):
+        source = koji_source.fetch(places.cache)
+    ports = choose_ports(places, wanted)
+    with timed("PostgreSQL", say):
+        postgres.prepare(places)
+        _ensure(places, postgres.part(places))
+        postgres.load_schema(places, source)
+    with timed("registry", say):
+        _ensure(places, registry.part(places, ports), ports.registry)
+    with timed("git", say):
+        _ensure(places, git_server.part(places, ports), ports.git)
+        example.commit(GitServer(places.git, addresses(ports).git))
+    with timed("hub and web", say):
+        profile.write(places, ports, home=home_profile)
+        hub.write_conf(places, ports, source)
+        _ensure(places, hub.part(places, ports, source), ports.hub, ports.hub_ssl)
+    with timed("users, tags, target", say):
+        seed.first_users(places)
+        admin = seed.Admin(login(places, ports, seed.ADMIN), places)
+        seed.seed(admin)
+    with timed("kojid", say):
+        _ensure(places, kojid.part(places, ports, source))
+    admin.session.logout()
+
+
+def login(places: Places, ports: Ports, user: str) -> Any:
+    """A session of this user, with a certificate over https."""
+    options = {"serverca": str(certs.authority(places.certs)), "anon_retry": False}
+    session = koji.ClientSession(addresses(ports).hub_ssl, options)
+    session.ssl_login(str(certs.client(places.certs, user)), serverca=options["serverca"])
+    return session
+
+
+@contextmanager
+def timed(what: str, say: Say) -> Iterator[None]:
+    """Say what is done, and how long it took."""
+    begin = time.monotonic()
+    yield
+    say(f"  {what:<24} {time.monotonic() - begin:6.2f} s")
+
+
+def _ensure(places: Places, part: Part, *ports: int) -> bool:
+    return ensure(part, places.run, places.log, before=partial(_require_free, part.name, ports))
+
+
+def _require_free(name: str, ports: tuple[int, ...]) -> None:
+    for port in ports:
+        require_free(port, name)
