@@ -12,7 +12,9 @@ from typing import Any
 import koji
 
 from koji_containerbuild.devstack import (
+    base_image,
     certs,
+    distro,
     example,
     git_server,
     hub,
@@ -69,6 +71,14 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
         seed.seed(admin)
     with timed("kojid", say):
         _ensure(places, kojid.part(places, ports, source))
+    with timed("rpms", say):
+        rpms = distro.build(places.cache)
+    with timed("base image", say):
+        base_image.provide(rpms, addresses(ports).registry)
+    with timed("rpms into Koji, repo", say):
+        for paths in rpms.builds.values():
+            admin.import_build(paths, seed.BUILD_TAG)
+        admin.fresh_repo()
     admin.session.logout()
 
 
