@@ -1,0 +1,1 @@
+"""What somebody sees who waits for a build in a terminal."""

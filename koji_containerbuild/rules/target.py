@@ -1,0 +1,40 @@
+"""May a build for this target begin? Hub, command line and builder ask here, so the words agree."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from koji_containerbuild.errors import BadRequest
+
+
+def no_such_target(name: str, known: Iterable[str]) -> BadRequest:
+    """What to say of a target that is not there.
+
+    >>> str(no_such_target("f43-container", ["f43-containers", "f42-containers", "rawhide"]))
+    "No such build target: 'f43-container'. Did you mean 'f43-containers' or 'f42-containers'?"
+    """
+    close = difflib.get_close_matches(name, list(known), 3)
+    do = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `koji list-targets`."
+    return BadRequest(f"No such build target: {name!r:.200}.", do=do)
+
+
+def check_destination(
+    target: Mapping[str, Any], tag: Mapping[str, Any] | None, scratch: bool
+) -> None:
+    """The tag that the build would get must exist and, unless `scratch`, be open for builds.
+
+    `target` is Koji's getBuildTarget, `tag` its getTag of `dest_tag`. Raises BadRequest.
+    """
+    name = target["dest_tag_name"]
+    if tag is None:
+        raise BadRequest(
+            f"The destination tag '{name}' of target '{target['name']}' does not exist.",
+            do="Ask an administrator of Koji to mend the target, or use another one.",
+        )
+    if tag["locked"] and not scratch:
+        raise BadRequest(
+            f"The destination tag '{name}' of target '{target['name']}' is locked.",
+            do="Add --scratch to only try the build, or use another target.",
+        )
