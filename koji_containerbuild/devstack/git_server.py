@@ -94,11 +94,11 @@ class GitServer:
 def part(places: Places, ports: Ports) -> Part:
     """git daemon, for everything below the folder."""
     places.git.mkdir(parents=True, exist_ok=True)
+    programs = run_program(["git", "--exec-path"]).strip()
     return Part(
         name="git",
         argv=(
-            "git",
-            "daemon",
+            f"{programs}/git-daemon",  # `git daemon` would be two processes, and we'd know one
             f"--base-path={places.git}",
             "--export-all",
             "--reuseaddr",

@@ -47,6 +47,16 @@ def part(places: Places, ports: Ports, source: Path) -> Part:
     )
 
 
+def forget_session(places: Places) -> None:
+    """Expire what a killed kojid left behind, or it would pass for the new one."""
+    postgres.sql(
+        places,
+        "UPDATE sessions SET expired = TRUE, exclusive = NULL FROM host"
+        " WHERE sessions.user_id = host.user_id AND host.name = %s AND NOT sessions.expired",
+        (HOSTNAME,),
+    )
+
+
 def allowed_scms(ports: Ports) -> str:
     """Our git server and nobody else's; no `common` folder, no `make sources`.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import psycopg2
 from koji_containerbuild.devstack.machine import postgres_bin
 from koji_containerbuild.devstack.places import Places
 from koji_containerbuild.devstack.process import Part, run_program
+from koji_containerbuild.errors import ServiceError
 
 USER = "postgres"
+GONE_SECONDS = 10.0
 CONF = """\
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -57,6 +61,18 @@ def part(places: Places) -> Part:
     )
 
 
+def wait_until_gone(places: Places) -> None:
+    """Until the last child of a killed server has left; before that a new one refuses to start."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while pids := list(_inside(places.postgres / "data")):
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"An earlier PostgreSQL still runs in {places.postgres}: processes {pids}.",
+                do="End them with `kill -INT`, and try again.",
+            )
+        time.sleep(0.02)
+
+
 def load_schema(places: Places, source: Path) -> bool:
     """Koji's tables, once; True if they were made now."""
     if not sql(places, "SELECT 1 FROM pg_database WHERE datname = 'koji'", database="postgres"):
@@ -86,6 +102,17 @@ def remove(places: Places) -> None:
     """Delete the cluster (it must not be running)."""
     if places.postgres.exists():
         shutil.rmtree(places.postgres)
+
+
+def _inside(folder: Path) -> Iterator[int]:
+    """Processes whose working folder is this one, as that of all of PostgreSQL's is."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "cwd") == str(folder):
+                    yield int(entry.name)
+            except OSError:
+                continue  # it has ended meanwhile
 
 
 def _answers(folder: Path) -> bool:

@@ -110,7 +110,8 @@ class Admin:
     def fresh_repo(self, tag: str = BUILD_TAG) -> int:
         """The id of a repo of the tag as it is now; runs a newRepo task if there is none."""
         repo = self.session.getRepo(tag, state=koji.REPO_READY)
-        if repo and not self.session.tagChangedSinceEvent(repo["create_event"], [repo["tag_id"]]):
+        tags = [self.session.getTag(tag, strict=True)["id"]]
+        if repo and not self.session.tagChangedSinceEvent(repo["create_event"], tags):
             return int(repo["id"])
         task = self.session.newRepo(tag)
         deadline = time.monotonic() + REPO_SECONDS

@@ -49,6 +49,7 @@ class Stack:
 
     def __init__(self, places: Places | None = None) -> None:
         self.places = places or find_places()
+        self._sessions: dict[str, Any] = {}
 
     def up(
         self,
@@ -63,6 +64,7 @@ class Stack:
 
     def down(self) -> None:
         """End all parts; what they know stays."""
+        self.close()
         if not (self.places.state / MARK).exists():
             return
         with self._alone():
@@ -108,13 +110,23 @@ class Stack:
         return seed.Admin(self.session(seed.ADMIN), self.places)
 
     def session(self, user: str = seed.PACKAGER) -> Any:
-        """A koji.ClientSession, logged in with the user's certificate."""
+        """A koji.ClientSession, logged in with the user's certificate.
+
+        The same one each time for a user: leave it logged in, close() ends them all.
+        """
         if user == seed.HOST:
             raise BadRequest(
                 f"{seed.HOST} is kojid's user, and Koji gives it one session only.",
                 do="Use packager or kojiadmin.",
             )
-        return up.login(self.places, self.ports, user)
+        if user not in self._sessions:
+            self._sessions[user] = up.login(self.places, self.ports, user)
+        return self._sessions[user]
+
+    def close(self) -> None:
+        """Log out all sessions; the devstack goes on."""
+        while self._sessions:
+            up.logout(self._sessions.popitem()[1])
 
     def koji(
         self, *words: str, profile_name: str = "devstack", check: bool = False

@@ -54,7 +54,9 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
     ports = choose_ports(places, wanted)
     with timed("PostgreSQL", say):
         postgres.prepare(places)
-        _ensure(places, postgres.part(places))
+        database = postgres.part(places)
+        gone = partial(postgres.wait_until_gone, places)
+        ensure(database, places.run, places.log, before=gone)
         postgres.load_schema(places, source)
     with timed("registry", say):
         _ensure(places, registry.part(places, ports), ports.registry)
@@ -70,7 +72,8 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
         admin = seed.Admin(login(places, ports, seed.ADMIN), places)
         seed.seed(admin)
     with timed("kojid", say):
-        _ensure(places, kojid.part(places, ports, source))
+        daemon = kojid.part(places, ports, source)
+        ensure(daemon, places.run, places.log, before=partial(kojid.forget_session, places))
     with timed("rpms", say):
         rpms = distro.build(places.cache)
     with timed("base image", say):
@@ -79,15 +82,21 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
         for paths in rpms.builds.values():
             admin.import_build(paths, seed.BUILD_TAG)
         admin.fresh_repo()
-    admin.session.logout()
+    logout(admin.session)
 
 
 def login(places: Places, ports: Ports, user: str) -> Any:
-    """A session of this user, with a certificate over https."""
-    options = {"serverca": str(certs.authority(places.certs)), "anon_retry": False}
+    """A session of this user, with a certificate over https. End it with logout()."""
+    options = {"serverca": str(certs.authority(places.certs)), "retry_interval": 1}
     session = koji.ClientSession(addresses(ports).hub_ssl, options)
     session.ssl_login(str(certs.client(places.certs, user)), serverca=options["serverca"])
     return session
+
+
+def logout(session: Any) -> None:
+    """End the session at the hub, and close its connection, which Koji's client leaves open."""
+    session.logout()
+    session.rsession.close()
 
 
 @contextmanager

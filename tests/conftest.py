@@ -1,0 +1,37 @@
+"""Fixtures for all tests. `stack` is the real Koji: tests that ask for it are marked `stack`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from koji_containerbuild.devstack.places import find_places
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for the devstack is a `stack` test, said or not: a plain run never starts it."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker("stack")
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[object]:
+    """A `devstack.stack.Stack` that is up.
+
+    In $KCB_STATE, or .state of the repo. It is ended after the run, unless it ran before.
+    """
+    from koji_containerbuild.devstack.stack import Stack
+
+    state = os.environ.get("KCB_STATE") or str(Path(__file__).resolve().parent.parent / ".state")
+    the_stack = Stack(find_places(state))
+    ran_before = all(part.pid for part in the_stack.status())
+    the_stack.up()
+    yield the_stack
+    the_stack.close()
+    if not ran_before:
+        the_stack.down()
