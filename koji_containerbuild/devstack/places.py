@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from koji_containerbuild.errors import ConfigError
 
 HOST = "127.0.0.1"
+FREE_SECONDS = 2.0
 REPO = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).resolve().parent / "data"
 
@@ -143,16 +145,28 @@ def choose_ports(places: Places, wanted: Mapping[str, int]) -> Ports:
 
 
 def require_free(port: int, part: str) -> None:
-    """Raise ConfigError if somebody else listens on the port."""
+    """Raise ConfigError if somebody else listens on the port.
+
+    Waits a moment: the threads of a program we have just ended may outlive its main thread.
+    """
+    deadline = time.monotonic() + FREE_SECONDS
+    while error := _bind_error(port):
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"Port {port} of part '{part}' is used by another program ({error.strerror}).",
+                do=f"End that program, or choose another: `up --port {part}=NUMBER`, or `reset`.",
+            ) from error
+        time.sleep(0.05)
+
+
+def _bind_error(port: int) -> OSError | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ConfigError(
-                f"Port {port} of part '{part}' is used by another program ({error.strerror}).",
-                do=f"End that program, or choose another: `up --port {part}=NUMBER`, or `reset`.",
-            ) from error
+            return error
+    return None
 
 
 def answers(port: int) -> bool:
