@@ -15,7 +15,8 @@ def no_such_target(name: str, known: Iterable[str]) -> BadRequest:
     >>> str(no_such_target("f43-container", ["f43-containers", "f42-containers", "rawhide"]))
     "No such build target: 'f43-container'. Did you mean 'f43-containers' or 'f42-containers'?"
     """
-    close = difflib.get_close_matches(name, list(known), 3)
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, 3) or [n for n in names if name in n][:3]
     do = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `koji list-targets`."
     return BadRequest(f"No such build target: {name!r:.200}.", do=do)
 
