@@ -72,7 +72,8 @@ def wait_until_gone(places: Places) -> None:
             )
         time.sleep(0.02)
     # A killed server that nobody has reaped yet still has a process id, which a new one respects.
-    (places.postgres / "data" / "postmaster.pid").unlink(missing_ok=True)
+    for lock in ("data/postmaster.pid", ".s.PGSQL.5432.lock"):
+        (places.postgres / lock).unlink(missing_ok=True)
 
 
 def load_schema(places: Places, source: Path) -> bool:
