@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import xmlrpc.client
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,8 @@ import requests
 from koji_containerbuild.devstack import certs, koji_source
 from koji_containerbuild.devstack.hub_server import Settings
 from koji_containerbuild.devstack.places import HOST, Places, Ports, addresses
-from koji_containerbuild.devstack.process import Part
+from koji_containerbuild.devstack.process import Part, log_tail
+from koji_containerbuild.errors import ServiceError
 
 PLUGIN = "hub_containerbuild"
 CHANNELS_POLICY = """
@@ -65,7 +67,7 @@ def part(places: Places, ports: Ports, source: Path) -> Part:
             str(places.conf / "server.json"),
         ),
         env={"PYTHONPATH": koji_source.python_path(source, places.repo)},
-        ready=lambda: _answers(url.hub) and _answers(f"{url.web}/"),
+        ready=lambda: _hub_answers(url.hub, places.log / "hub.log") and _web_answers(f"{url.web}/"),
         reads=(
             *(places.conf / name for name in ("hub.conf", "web.conf", "server.json")),
             *_plugin_files(places.repo),
@@ -124,9 +126,25 @@ ToplevelTasks = buildContainer buildSourceContainer
 """
 
 
-def _answers(url: str) -> bool:
-    """The hub answers 405 to GET, which is an answer."""
+def _hub_answers(url: str, log: Path) -> bool:
+    """Raises ServiceError where waiting would not help: a plugin cannot be loaded, say."""
+    call = xmlrpc.client.dumps((), "getAPIVersion").encode()
+    headers = {"Content-Type": "text/xml"}
     try:
-        return requests.get(url, timeout=10).status_code in (200, 405)
+        answer = requests.post(url, call, headers=headers, timeout=10)
+        xmlrpc.client.loads(answer.content)
+    except requests.RequestException:
+        return False
+    except xmlrpc.client.Fault as error:
+        raise ServiceError(
+            f"The hub answers, but with: {error.faultString}. The end of {log}:\n{log_tail(log)}",
+            do="If it is the hub plugin, mend it and run `up` again.",
+        ) from error
+    return True
+
+
+def _web_answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=10).ok
     except requests.RequestException:
         return False
