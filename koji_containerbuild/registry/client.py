@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from koji_containerbuild.registry.transport import Repository
 
 CHUNK = 1 << 20
+HUGE = 64 << 30  # bytes; more than a disk should take of one blob
 SMALL = 16 << 20  # bytes; no config and no manifest is larger, and more is not taken into memory
 
 
@@ -149,30 +150,21 @@ class Registry:
         """A small blob. Raises ServiceError when it is larger than `at_most` bytes."""
         ask = self._blob(spec, "read", digest)
 
-        def operation(repository: Repository) -> bytes:
-            data = bytearray()
-            for chunk in repository.download(f"blobs/{digest}", CHUNK):
-                data += chunk
-                if len(data) > at_most:
-                    what = f"The {ask.thing} is larger than {at_most} bytes."
-                    raise ServiceError(what, do="Is it the right one?")
-            return bytes(data)
+        chunks = self._transport.run(
+            ask, lambda repository: list(_pieces(repository, ask, digest, at_most))
+        )
+        return b"".join(chunks)
 
-        data = self._transport.run(ask, operation)
-        _check(ask, digest, _digest(data, digest))
-        return data
-
-    def blob_to_file(self, spec: Pullspec, digest: str, path: Path) -> int:
-        """Write a blob to a file, whatever its size; return the number of bytes.
+    def blob_to_file(self, spec: Pullspec, digest: str, path: Path, at_most: int = HUGE) -> int:
+        """Write a blob to a file, in pieces; return the number of bytes.
 
         When it fails, what was written is removed.
         """
         ask = self._blob(spec, "read", digest)
 
         def operation(repository: Repository) -> int:
-            chunks = repository.download(f"blobs/{digest}", CHUNK)
             with path.open("wb") as file:
-                return sum(file.write(chunk) for chunk in _verified(chunks, ask, digest))
+                return sum(map(file.write, _pieces(repository, ask, digest, at_most)))
 
         try:
             return self._transport.run(ask, operation)
@@ -243,6 +235,17 @@ def _digest(body: bytes, like: str = "") -> str:
     """The digest of the bytes, by the algorithm of another digest."""
     algorithm = like.partition(":")[0] if DIGEST.fullmatch(like) else "sha256"
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+
+
+def _pieces(repository: Repository, ask: Ask, digest: str, at_most: int) -> Iterator[bytes]:
+    """The blob, verified at its end; raises ServiceError beyond `at_most` bytes."""
+    size = 0
+    for chunk in _verified(repository.download(f"blobs/{digest}", CHUNK), ask, digest):
+        size += len(chunk)
+        if size > at_most:
+            what = f"The {ask.thing} is larger than {at_most} bytes."
+            raise ServiceError(what, do="Is it the right one?")
+        yield chunk
 
 
 def _verified(chunks: Iterable[bytes], ask: Ask, digest: str) -> Iterator[bytes]:
