@@ -130,7 +130,7 @@ def _reason(error: BaseException) -> str:
     words = str(error)
     at: BaseException | None = error
     while at is not None:
-        if isinstance(at, OSError) and at.strerror:
-            words = at.strerror
+        if isinstance(at, OSError) and not isinstance(at, RequestException):
+            words = at.strerror or str(at) or words
         at = at.__cause__ or at.__context__
     return words[:300].rstrip(".")
