@@ -9,6 +9,9 @@ from typing import Any, Optional
 from koji_containerbuild.contract.codec import from_json, to_json
 
 
+LOG_FILE = "build.log"  # in the report artifact: all that the buildroot said
+
+
 @dataclass(frozen=True)
 class Rpm:
     """A package in the image, as the image's own RPM database has it."""
@@ -78,9 +81,7 @@ class ArchImage:
     rpms: tuple[Rpm, ...]
     help_file: Optional[str]  # name of the help page's source, if there was one
     buildroot: Buildroot
-    build_log: tuple[
-        int, ...
-    ]  # where the builder's raw output is in the log: first byte, after last
+    build_log: tuple[int, ...]  # the builder's raw output in the log: first byte, byte after
     timeline: tuple[StageTime, ...]
     warnings: tuple[str, ...]
 

@@ -88,7 +88,7 @@ class BuildPlan:
     arches: tuple[str, ...]  # Koji's names: x86_64, aarch64
     parents: tuple[Parent, ...]  # every FROM that is an image, in order
     repos: tuple[RepoFile, ...]
-    labels: tuple[tuple[str, ...], ...]  # (name, value) pairs, the same on every arch
+    labels: Mapping[str, str]  # that we add, the same on every arch
     destination: Destination
     limits: Limits
     created: int  # seconds since 1970: the time that image and layer bear

@@ -83,8 +83,8 @@ def _check_repository(name: str) -> str:
 
 def to_add(
     site: Mapping[str, str], written: Mapping[str, str], release: str, commit: str, created: int
-) -> tuple[tuple[str, str], ...]:
-    """The labels that we put on the image, the same on every arch, sorted.
+) -> dict[str, str]:
+    """The labels that we put on the image, the same on every arch.
 
     `created` is in seconds since 1970. A label of the Dockerfile gives way, save those in KEPT.
     """
@@ -102,7 +102,7 @@ def to_add(
     for key, value in labels.items():
         if _BAD.search(key + value) or "\n" in key + value:
             raise BadRequest(f"The label {key!r} holds a control character.", do="Remove it.")
-    return tuple(sorted(labels.items()))
+    return labels
 
 
 def instruction(labels: Mapping[str, str]) -> str:

@@ -57,6 +57,14 @@ class Checkout:
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name} is not UTF-8: {error}.", do="Save it as UTF-8.") from error
 
+    def text(self, subfolder: str, name: str) -> str:
+        """The text of a file that must be there. Raises BadRequest."""
+        text = self.read(subfolder, name)
+        if text is None:
+            where = f"the folder {subfolder} of the source" if subfolder else "the source"
+            raise BadRequest(f"There is no {name} in {where}.", do="Commit one and push it.")
+        return text
+
     def folder(self, subfolder: str) -> Path:
         """The folder of the Dockerfile. Raises BadRequest."""
         folder = self.root / subfolder

@@ -1,0 +1,67 @@
+"""Koji builder plugin: gives each task its tools and tells it to run."""
+
+import time
+from pathlib import Path
+
+import koji
+import requests
+from koji.tasks import BaseTaskHandler
+
+from koji_containerbuild.config import config_path, load
+from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.engines.choose import choose
+from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.koji_api.task_logs import TaskLogs
+from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.tasks.build import run_build
+from koji_containerbuild.tasks.sweep import sweep
+from koji_containerbuild.tasks.tools import Kojid, Task, Tools
+
+
+class BuildContainerTask(BaseTaskHandler):
+    """One container image, from a git commit to a Koji build."""
+
+    Methods = ["buildContainer"]
+    _taskWeight = 0.5  # it waits; the build itself is another process
+
+    def handler(self, src, target, opts=None):
+        """The task's result, in the shape that Koji's clients have always read."""
+        try:
+            request = BuildRequest.read(src, target, opts)
+            path = config_path()
+            config = load(path)
+            engine = choose(config, path)
+            hub = self.options.server
+            sweep(self.session, hub, config, engine)
+            folder = Path(self.workdir)
+            folder.mkdir(parents=True, exist_ok=True)
+            info = self.taskinfo
+            task = Task(self.id, info["owner"], info["channel_id"], hub)
+            with open_registry(config) as registry:
+                tools = Tools(
+                    config=config,
+                    engine=engine,
+                    registry=registry,
+                    session=self.session,
+                    kojid=Kojid(self.options, self.run_callbacks),
+                    logs=TaskLogs(self.session, self.getUploadDir(), folder),
+                    work=folder,
+                    clock=time.time,
+                    read_url=read_url,
+                )
+                return run_build(request, task, tools).answer()
+        except ContainerBuildError as error:
+            raise fault(error) from error
+
+
+def fault(error):
+    """The error as Koji passes it on: its words, and a code, and no traceback."""
+    kind = type(type(error).__name__, (koji.GenericError,), {"faultCode": error.fault_code})
+    return kind(f"{error.what}\n{error.do}".strip())
+
+
+def read_url(url):
+    """The text of a .repo file."""
+    answer = requests.get(url, timeout=60)
+    answer.raise_for_status()
+    return answer.text

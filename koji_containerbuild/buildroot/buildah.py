@@ -1,0 +1,151 @@
+"""buildah, by its command line: one store for all builds of a machine.
+
+Facts this stands on (tried with 1.28): plain `bud` gives the parent's layers and exactly one more;
+`--format docker` keeps HEALTHCHECK, ONBUILD and SHELL; `--timestamp` gives equal digests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.programs import logged, output
+from koji_containerbuild.buildroot.step import InstructionFailed
+from koji_containerbuild.buildroot.tools import BuildJob
+from koji_containerbuild.config import Config
+from koji_containerbuild.contract.image import Tool
+from koji_containerbuild.errors import ConfigError, ServiceError
+
+SHOWN_LINES = 15  # of a failed instruction's output
+
+
+class Buildah:
+    """The image builder of a machine, as its configuration has it."""
+
+    def __init__(self, config: Config, temporary: Path) -> None:
+        self._config = config
+        settings = config.buildroot
+        self._runtime = settings.runtime or _runtime()
+        self._env = ("env", f"TMPDIR={temporary}")
+        self._base = (
+            "buildah",
+            "--root", str(settings.storage),
+            "--runroot", str(settings.storage) + ".run",
+            "--storage-driver", settings.driver,
+        )  # fmt: skip
+
+    def pull(self, image: str) -> None:
+        """A digest never changes, so an image that is there is not pulled again."""
+        try:
+            self._output("pull", "-q", "--policy", "missing", *self._access(image), image)
+        except ServiceError as error:
+            raise ServiceError(f"Cannot pull the parent image {image}: {error.what}") from error
+
+    def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
+        """`from`, `copy`, `commit`: no Dockerfile, so no ONBUILD of the parent is set off."""
+        if self._has(name):
+            return
+        container = self._output("from", "-q", "--pull-never", parent).strip()
+        try:
+            self._output("copy", "-q", container, str(files), folder)
+            self._output("commit", "-q", "--format", "docker", "--timestamp", "0", container, name)
+        finally:
+            self._output("rm", container)
+
+    def build(self, job: BuildJob, console: Console) -> None:
+        """Raises InstructionFailed with the instruction and the last lines of its output."""
+        settings = self._config.buildroot
+        contexts = [f"--build-context={name}={path}" for name, path in job.files.items()]
+        status, tail = logged(
+            [
+                *self._env, *self._base, "bud",
+                "--isolation", settings.isolation,
+                "--runtime", self._runtime,
+                "--network", settings.network,
+                "--pull-never", "--no-cache", "--format", "docker", "--identity-label=false",
+                "--timestamp", str(job.created),
+                *contexts,
+                "--file", str(job.dockerfile), "--tag", job.image, str(job.context),
+            ],
+            console,
+        )  # fmt: skip
+        if status:
+            raise _instruction_failed(tail.decode(errors="replace"), status)
+
+    def layer_sizes(self, image: str) -> Sequence[int]:
+        """From the store's own manifest, whose layers are not compressed."""
+        about = json.loads(self._output("inspect", "--type", "image", image))
+        return [layer["size"] for layer in json.loads(about["Manifest"])["layers"]]
+
+    @contextmanager
+    def mounted(self, image: str) -> Iterator[Path]:
+        """A working container, mounted and not run."""
+        container = self._output("from", "-q", "--pull-never", image).strip()
+        try:
+            yield Path(self._output("mount", container).strip())
+        finally:
+            self._output("rm", container)
+
+    def push(self, image: str, to: str) -> None:
+        """As a Docker schema 2 manifest: the parents' blobs are found where they are."""
+        self._output("push", "-q", "--format", "v2s2", *self._access(to), image, f"docker://{to}")
+
+    def remove(self, image: str) -> None:
+        """Its layers go too, unless another image stands on them."""
+        if self._has(image):
+            self._output("rmi", "--force", image)
+
+    def tools(self) -> Sequence[Tool]:
+        """Versions in the programs' own words."""
+        return [
+            Tool("buildah", _version(["buildah", "--version"])),
+            Tool(Path(self._runtime).name, _version([self._runtime, "--version"])),
+        ]
+
+    def _has(self, image: str) -> bool:
+        return bool(self._output("images", "-q", "--filter", f"reference={image}").strip())
+
+    def _access(self, image: str) -> list[str]:
+        host = image.partition("/")[0]
+        flags = ["--tls-verify=false"] if self._config.is_insecure(host) else []
+        if self._config.registry.auth_file:
+            flags += ["--authfile", self._config.registry.auth_file]
+        return flags
+
+    def _output(self, *arguments: str) -> str:
+        return output([*self._env, *self._base, *arguments]).decode()
+
+
+def _runtime() -> str:
+    """crun cannot work where cgroup v1 and v2 are mixed; else it is the quicker one."""
+    mixed = Path("/sys/fs/cgroup/unified").exists()
+    for name in ("runc", "crun") if mixed else ("crun", "runc"):
+        if path := shutil.which(name):
+            return path
+    raise ConfigError("No container runtime is installed.", do="Install runc or crun.")
+
+
+def _version(command: Sequence[str]) -> str:
+    match = re.search(rb"\d+(?:\.\d+)+\S*", output(command))
+    return match.group().decode() if match else "unknown"
+
+
+def _instruction_failed(tail: str, status: int) -> InstructionFailed:
+    """For the reader only: what to show comes out of buildah's words, no decision does."""
+    lines = tail.replace("\r\n", "\n").splitlines()
+    while lines and re.match(r"time=|level=|exit status \d+$", lines[-1]):
+        lines.pop()
+    words = lines.pop() if lines and lines[-1].startswith("Error: ") else f"exit status {status}"
+    match = re.search(r'building at STEP "(.*)": (.*)', words)
+    instruction, cause = (match[1], match[2]) if match else ("", words.removeprefix("Error: "))
+    return InstructionFailed(
+        f"{cause}.",
+        instruction,
+        "\n".join(lines[-SHOWN_LINES:]),
+        do="Look at the last lines of its output." if instruction else "",
+    )

@@ -1,0 +1,45 @@
+"""The machine or container that the image is built in, as Koji's build record will tell of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from koji_containerbuild import __version__
+from koji_containerbuild.buildroot.programs import output
+from koji_containerbuild.buildroot.stages.list_rpms import query
+from koji_containerbuild.contract.image import Buildroot, Rpm, Tool
+
+
+def describe(tools: Sequence[Tool]) -> Buildroot:
+    """Whatever is true of this place: nothing is made up where something is not known."""
+    system = platform.uname()
+    return Buildroot(
+        host=system.node,
+        os=_os(),
+        arch=system.machine,
+        container="none" if not Path("/run/.containerenv").exists() else "oci",
+        tools=(Tool("koji-containerbuild", __version__), Tool("git", _git()), *tools),
+        rpms=_rpms(),
+    )
+
+
+def _os() -> str:
+    try:
+        release = platform.freedesktop_os_release()
+    except (OSError, AttributeError):  # no such file; Python 3.9
+        return platform.system()
+    return f"{release['ID']}-{release.get('VERSION_ID', '')}".rstrip("-")
+
+
+def _git() -> str:
+    return output(["git", "--version"]).decode().split()[2]
+
+
+def _rpms() -> tuple[Rpm, ...]:
+    for place in ("/usr/lib/sysimage/rpm", "/var/lib/rpm"):
+        if os.path.exists(f"{place}/rpmdb.sqlite"):
+            return query(Path(place))
+    return ()

@@ -1,0 +1,120 @@
+"""The buildroot program: gathers the tools, follows the recipe, leaves an outcome behind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from koji_containerbuild.buildroot.buildah import Buildah
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.recipe import build_arch
+from koji_containerbuild.buildroot.step import StageFailed
+from koji_containerbuild.buildroot.tools import Tools
+from koji_containerbuild.config import Config, load
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.registry.access import open_registry
+
+
+class Ended(BaseException):
+    """We are told to end (SIGTERM, SIGINT) or have no time left (SIGALRM)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.out_of_time = number == signal.SIGALRM
+
+
+def main(words: Sequence[str]) -> int:
+    """Whatever happens, there is an outcome file in the end."""
+    given = _parser().parse_args(words)
+    os.umask(0o022)
+    console = Console(given.log, given.arch, None if given.detach else 1)
+    try:
+        outcome = _build(given, console)
+    except StageFailed as error:
+        outcome = Outcome(given.arch, failure=error.failure)
+    except ContainerBuildError as error:
+        outcome = Outcome(given.arch, failure=Failure("start", error.what, error.do))
+    except Exception as error:  # noqa: BLE001 — the outcome is how it is told
+        console.say(traceback.format_exc())
+        cause = f"{type(error).__name__}: {error}"
+        outcome = Outcome(given.arch, failure=Failure("start", cause, "This is a bug."))
+    if outcome.failure and not outcome.cancelled:
+        _explain(outcome.failure, console)
+    partial = given.outcome.with_suffix(".partial")
+    partial.write_text(outcome.to_json(), encoding="utf-8")
+    partial.replace(given.outcome)
+    return 3 if outcome.cancelled else 1 if outcome.failure else 0
+
+
+def _build(given: argparse.Namespace, console: Console) -> Outcome:
+    plan = BuildPlan.from_json(given.plan.read_bytes())
+    config = load(given.config) if given.config else Config()
+    try:
+        with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
+            tools = Tools(Buildah(config, work), registry, console, work)
+            return build_arch(plan, given.arch, tools, given.near)
+    except Ended as end:
+        if end.out_of_time:
+            cause = f"The build took longer than its limit of {plan.limits.seconds} s."
+            hint = "Make it quicker, or raise buildtime_limit in container.yaml."
+            return Outcome(given.arch, failure=Failure("build", cause, hint))
+        console.event("build", "failed", text="told to end")
+        return Outcome(given.arch, failure=Failure("build", "Told to end."), cancelled=True)
+
+
+@contextmanager
+def _signals(seconds: int) -> Iterator[None]:
+    """A signal ends the build wherever it is; a second one does not disturb the clean-up."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(each, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(each, signal.SIG_IGN)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="koji-containerbuild-", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+def _explain(failure: Failure, console: Console) -> None:
+    """The end of the log says why, as the task's error will."""
+    if failure.instruction:
+        console.say(f"The instruction that failed: {failure.instruction}")
+    console.say(f"Stage '{failure.stage}' failed: {failure.cause} {failure.hint}".strip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m koji_containerbuild.buildroot",
+        description="Build the image of one arch, as a plan says.",
+    )
+    parser.add_argument("--plan", type=Path, required=True, help="what to build (plan.json)")
+    parser.add_argument("--arch", default=platform.machine(), help="for which arch of the plan")
+    parser.add_argument("--outcome", type=Path, required=True, help="where the outcome goes")
+    parser.add_argument("--log", type=Path, required=True, help="where the complete log goes")
+    parser.add_argument("--config", type=Path, help="configuration of this place")
+    parser.add_argument("--near", type=Path, help="a checkout that may have the commit")
+    parser.add_argument("--detach", action="store_true", help="go on in the background")
+    return parser

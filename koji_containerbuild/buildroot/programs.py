@@ -1,0 +1,69 @@
+"""Start other programs: always a list of arguments, never a shell, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.errors import ConfigError, ServiceError
+
+GRACE = 8  # seconds that a program has to clean up when it is told to end
+
+
+def output(command: Sequence[str], *, timeout: int = 600) -> bytes:
+    """What a program prints. Raises ServiceError with its own words."""
+    with _started(command, subprocess.PIPE, subprocess.PIPE) as program:
+        with _ended_with_us(program):
+            out, err = program.communicate(timeout=timeout)
+    if program.returncode:
+        words = " ".join(err.decode(errors="replace").split())
+        raise ServiceError(f"{command[0]} failed: {words[-800:]}")
+    return out
+
+
+def logged(command: Sequence[str], console: Console) -> tuple[int, bytes]:
+    """Run a program, its output going to the log as it comes; exit status and last output."""
+    with _started(command, subprocess.PIPE, subprocess.STDOUT) as program:
+        assert program.stdout is not None  # noqa: S101 — we asked for a pipe
+        source = program.stdout.fileno()
+        with _ended_with_us(program):
+            tail = console.copy(source)
+            program.wait()
+    return program.returncode, tail
+
+
+def _started(command: Sequence[str], out: int, err: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [*_dies_with_us(), *command], stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"The program {command[0]} is missing on {os.uname().nodename}.", do="Install it there."
+        ) from error
+
+
+@contextmanager
+def _ended_with_us(program: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever interrupts us ends the program first, kindly and then not."""
+    try:
+        yield
+    except BaseException:
+        program.send_signal(signal.SIGTERM)
+        try:
+            program.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            program.kill()
+        raise
+
+
+@lru_cache(maxsize=1)
+def _dies_with_us() -> tuple[str, ...]:
+    """A killed buildroot must not leave its builder running: the kernel tells it to end."""
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()

@@ -1,0 +1,120 @@
+"""The recipe for the image of one arch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+from koji_containerbuild.buildroot import host
+from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo
+from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
+from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
+from koji_containerbuild.buildroot.stages.help_page import help_page
+from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
+from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
+from koji_containerbuild.buildroot.stages.push import LocalImage, parent_image, push
+from koji_containerbuild.buildroot.stages.report import report
+from koji_containerbuild.buildroot.stages.repos import repos
+from koji_containerbuild.buildroot.stages.rewrite_from import rewrite_from
+from koji_containerbuild.buildroot.step import Steps
+from koji_containerbuild.buildroot.tools import Builder, BuildJob, Tools
+from koji_containerbuild.contract.image import ArchImage
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, sha256
+from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.source.dockerfile import Dockerfile, parse
+
+
+def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -> Outcome:
+    """Build, push and report. Raises StageFailed. `near`: a checkout that may have the commit."""
+    step = Steps(tools.console)
+    to = Pullspec.parse(plan.destination.repository).at_tag(plan.destination.arch_tag(arch))
+    pinned = {parent.written: parent.pinned for parent in plan.parents}
+    files = tools.work / "files"
+    files.mkdir()
+
+    with step("fetch source"):
+        checkout = fetch_source(plan.source, near, tools.work)
+        dockerfile = parse(checkout.text(plan.source.subfolder, "Dockerfile"))
+        context = checkout.folder(plan.source.subfolder)
+
+    with step("edit Dockerfile"):
+        help_text = checkout.read(plan.source.subfolder, HELP_SOURCE)
+        help_file = help_page(help_text, plan, files)
+        text = inject_labels(rewrite_from(dockerfile, pinned), plan, arch)
+        text = buildinfo(text, dockerfile.text, image_name(plan), files)
+
+    with step("parents and repos"):
+        parent = parent_image(tools.registry, pinned.get(dockerfile.final_parent or ""), arch)
+        local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
+        recipe = tools.work / "Dockerfile"
+        recipe.write_text(
+            rewrite_from(parse(text), {pinned[name]: local[name] for name in local}),
+            encoding="utf-8",
+        )
+
+    with local_image(plan, arch, tools.builder) as name, ThreadPoolExecutor(1) as aside:
+        place = aside.submit(lambda: host.describe(tools.builder.tools()))
+        with step("build"):
+            begin = tools.console.size
+            job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
+            tools.builder.build(job, tools.console)
+            end = tools.console.size
+
+        with step("list rpms"):
+            sizes = tools.builder.layer_sizes(name)
+            with tools.builder.mounted(name) as tree:
+                rpms = list_rpms(tree)
+
+        with step("push"):
+            made = LocalImage(name, parent, has_repo_layer(dockerfile, pinned, local))
+            pushed = push(made, to, tools.builder, tools.registry)
+
+    with step("report"):
+        image = ArchImage(
+            arch=arch,
+            digest=pushed.digest,
+            media_type=DOCKER_MANIFEST,
+            size=len(pushed.manifest),
+            config_digest=sha256(pushed.config),
+            config=json.loads(pushed.config),
+            parent_config_digest=parent.config_digest if parent else None,
+            layers=made.layers(pushed.config, sizes),
+            rpms=rpms,
+            help_file=help_file,
+            buildroot=place.result(),
+            build_log=(begin, end),
+            timeline=step.timeline,
+            warnings=(),
+        )
+        digest = report(image, tools.console.path, to.at_tag(f"{to.tag}-report"), tools.registry)
+    return Outcome(arch, image=pushed.digest, report=digest)
+
+
+@contextmanager
+def local_image(plan: BuildPlan, arch: str, builder: Builder) -> Iterator[str]:
+    """A name in the builder's store that is free again afterwards."""
+    name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
+    try:
+        yield name
+    finally:
+        builder.remove(name)
+
+
+def image_name(plan: BuildPlan) -> str:
+    """name-version-release for file names in the image; the label `name`, not the Koji package."""
+    repository = Pullspec.parse(plan.destination.repository).repository
+    return f"{repository}-{plan.nvr.version}-{plan.nvr.release}"
+
+
+def has_repo_layer(
+    dockerfile: Dockerfile, pinned: Mapping[str, str], local: Mapping[str, str]
+) -> bool:
+    """Whether the last stage stands on a parent that got a layer with repo files."""
+    parent = dockerfile.final_parent
+    return parent is not None and local[parent] != pinned[parent]

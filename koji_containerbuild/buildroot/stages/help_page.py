@@ -1,0 +1,41 @@
+"""Make the manual page /help.1 out of help.md.
+
+Takes:   the text of help.md (markdown as go-md2man reads it), name and time of the image
+Gives:   the file name of the source if there was one
+Touches: the folder of added files
+Fails:   when help.md is empty, or the converter fails
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Optional
+
+from koji_containerbuild.buildroot.programs import output
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.errors import BuildFailed
+
+SOURCE = "help.md"
+PAGE = "help.1"
+
+
+def help_page(text: Optional[str], plan: BuildPlan, files: Path) -> Optional[str]:
+    """The page's title, author and date are put in front, unless the text has them."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise BuildFailed(f"{SOURCE} is empty.", do="Write something in it, or remove it.")
+    markdown = files.parent / SOURCE
+    markdown.write_text(text if text.startswith("%") else _title(plan) + text, encoding="utf-8")
+    output(["go-md2man", "-in", str(markdown), "-out", str(files / PAGE)], timeout=60)
+    if not (files / PAGE).stat().st_size:
+        raise BuildFailed(f"go-md2man made nothing of {SOURCE}.", do="Check its markdown.")
+    return SOURCE
+
+
+def _title(plan: BuildPlan) -> str:
+    when = datetime.fromtimestamp(plan.created, timezone.utc)
+    author = plan.labels.get("maintainer") or plan.labels.get("vendor") or plan.nvr.name
+    name = plan.destination.repository.rpartition("/")[2]
+    return f"% {name.upper()}(1) Container Image Pages\n% {author}\n% {when:%B %d, %Y}\n\n"

@@ -1,0 +1,131 @@
+"""Push the image of one arch to its registry, made of the parent's layers and exactly one more.
+
+Takes:   the local image, with its parent and whether a layer with repo files lies between them
+Gives:   manifest, config and digest as pushed
+Touches: the registry: blobs, and the arch's unique tag
+Fails:   when the registry refuses, or the image does not stand on its parent
+
+The builder's own push brings the blobs up. The manifest that counts is then put together here: the
+parent's layers with the parent's own digests, no layer with repo files, and a config without the
+builder's leftovers, so that the same plan gives the same digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from koji_containerbuild.buildroot.tools import Builder
+from koji_containerbuild.contract.image import Layer
+from koji_containerbuild.errors import BuildFailed
+from koji_containerbuild.registry.client import Manifest, Registry
+from koji_containerbuild.rules.manifests import (
+    DOCKER_MANIFEST,
+    goarch,
+    sha256,
+    to_bytes,
+    without_layer,
+)
+from koji_containerbuild.rules.pullspec import Pullspec
+
+# The parent's layers in a Docker manifest, whichever kind of manifest the parent has.
+LAYER_TYPES = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    ),
+    "application/vnd.oci.image.layer.v1.tar+gzip": (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    ),
+}
+DROPPED = ("container", "container_config", "docker_version", "parent")  # of docker's config
+
+
+@dataclass(frozen=True)
+class ParentImage:
+    """The parent of the last stage, on the arch that is built."""
+
+    spec: Pullspec  # at the digest of the arch's manifest
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    config_digest: str
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """What the builder made, and what it stands on."""
+
+    name: str  # in the builder's store
+    parent: Optional[ParentImage]  # None: scratch
+    repo_layer: bool  # whether the first layer above the parent holds repo files
+
+    def layers(self, config: bytes, sizes: Sequence[int]) -> tuple[Layer, ...]:
+        """The layers of the pushed image; `sizes` are those of the local one."""
+        sizes = list(sizes)
+        if self.repo_layer and self.parent:
+            del sizes[len(self.parent.manifest["layers"])]
+        return tuple(map(Layer, json.loads(config)["rootfs"]["diff_ids"], sizes))
+
+
+@dataclass(frozen=True)
+class PushedImage:
+    """What the registry has now."""
+
+    manifest: bytes
+    config: bytes
+    digest: str
+
+
+def parent_image(registry: Registry, pinned: Optional[str], arch: str) -> Optional[ParentImage]:
+    """None for scratch. Raises BuildFailed when the parent has no image for the arch."""
+    if pinned is None:
+        return None
+    spec = Pullspec.parse(pinned)
+    manifest = registry.manifest(spec)
+    if manifest.is_index:
+        manifest = _of_arch(registry, manifest, arch)
+        spec = manifest.spec
+    config = registry.config(spec, manifest)
+    return ParentImage(spec, json.loads(manifest.body), json.loads(config), sha256(config))
+
+
+def _of_arch(registry: Registry, index: Manifest, arch: str) -> Manifest:
+    for platform in index.platforms:
+        if platform.arch == goarch(arch) and platform.os == "linux":
+            return registry.manifest(index.spec.at_digest(platform.digest))
+    raise BuildFailed(f"The parent image {index.spec} has no image for {arch}.")
+
+
+def push(image: LocalImage, to: Pullspec, builder: Builder, registry: Registry) -> PushedImage:
+    """Pushing twice gives the same digest."""
+    if image.parent:
+        for layer in image.parent.manifest["layers"]:
+            registry.copy_blob(image.parent.spec, to, layer["digest"])
+    builder.push(image.name, str(to))
+    raw = registry.manifest(to)
+    manifest, config = finished(raw.body, registry.config(to, raw), image)
+    registry.put_blob(to, config)
+    digest = registry.put_manifest(to, manifest, DOCKER_MANIFEST)
+    if digest != raw.digest:
+        registry.delete_manifest(to.at_digest(raw.digest))
+    return PushedImage(manifest, config, digest)
+
+
+def finished(manifest: bytes, config: bytes, image: LocalImage) -> tuple[bytes, bytes]:
+    """Manifest and config as they are to be, of those that the builder pushed."""
+    below = image.parent.config["rootfs"]["diff_ids"] if image.parent else []
+    if json.loads(config)["rootfs"]["diff_ids"][: len(below)] != below:
+        raise BuildFailed("The image does not stand on the layers of its parent.")
+    if image.repo_layer:
+        manifest, config = without_layer(manifest, config, len(below))
+    settings = {k: v for k, v in json.loads(config).items() if k not in DROPPED}
+    for entry in settings.get("history", ())[-1:]:
+        entry.pop("comment", None)  # it names a local image
+    document = json.loads(manifest)
+    for place, layer in enumerate(image.parent.manifest["layers"] if image.parent else ()):
+        if layer["mediaType"] in LAYER_TYPES:
+            document["layers"][place] = {**layer, "mediaType": LAYER_TYPES[layer["mediaType"]]}
+    body = to_bytes(settings)
+    document["config"] = {**document["config"], "size": len(body), "digest": sha256(body)}
+    return to_bytes(document), body

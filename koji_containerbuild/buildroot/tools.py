@@ -1,0 +1,65 @@
+"""The outside world, as far as a stage may touch it. Handed in, never imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.contract.image import Tool
+from koji_containerbuild.registry.client import Registry
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """One run of the image builder."""
+
+    context: Path  # the folder that COPY copies from
+    dockerfile: Path
+    image: str  # local name of the result
+    files: Mapping[str, Path]  # name for COPY --from → folder
+    created: int  # seconds since 1970: the time that image and layer bear
+
+
+class Builder(Protocol):
+    """Makes images in a store on this machine."""
+
+    def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
+        """Make the image `name`: `parent` and one layer more, with `files` in `folder`.
+
+        Nothing is done if it is there already.
+        """
+
+    def pull(self, image: str) -> None:
+        """Have registry/repository@digest in the store."""
+
+    def build(self, job: BuildJob, console: Console) -> None:
+        """Build. Raises InstructionFailed."""
+
+    def layer_sizes(self, image: str) -> Sequence[int]:
+        """Bytes of each layer, uncompressed, oldest first."""
+
+    def mounted(self, image: str) -> AbstractContextManager[Path]:
+        """The file tree of an image, to be read only."""
+
+    def push(self, image: str, to: str) -> None:
+        """Push to registry/repository:tag. Pushing twice is not an error."""
+
+    def remove(self, image: str) -> None:
+        """Forget a local image; not there is not an error."""
+
+    def tools(self) -> Sequence[Tool]:
+        """The programs that build, with their versions."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the recipe works with."""
+
+    builder: Builder
+    registry: Registry
+    console: Console
+    work: Path  # a folder of this build's own, gone afterwards

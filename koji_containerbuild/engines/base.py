@@ -1,0 +1,71 @@
+"""Where a plan runs. An engine starts it, follows it, and can stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Protocol
+
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan that runs, under a name made of hub and task: whoever knows these finds it again."""
+
+    name: str
+    plan: BuildPlan
+    near: Optional[Path] = None  # a checkout of the source on this host, for engines that run here
+
+
+@dataclass(frozen=True)
+class News:
+    """What came in from one arch. All empty: nothing new, but time has passed."""
+
+    arch: str = ""
+    log: bytes = b""
+    outcome: Optional[Outcome] = None  # set once per arch: it has ended
+
+
+class Engine(Protocol):
+    """A place where the buildroot program runs."""
+
+    @property
+    def arches(self) -> Collection[str]:
+        """What it can build for, by Koji's names."""
+
+    def start(self, job: Job) -> None:
+        """Begin every arch of the plan. A job of that name that is there already is adopted."""
+
+    def follow(self, job: Job, beat: float) -> Iterator[News]:
+        """What happens, until every arch has ended; something at least every `beat` seconds.
+
+        Log bytes may be lost, an outcome never is: it comes from the job itself.
+        """
+
+    def cancel(self, name: str) -> None:
+        """Tell the job to end: one short request. Twice, too late, or unknown: no error."""
+
+    def remove(self, name: str) -> None:
+        """Forget an ended job. Not there is not an error."""
+
+    def names(self) -> Collection[str]:
+        """The jobs that are there, running or ended."""
+
+
+@contextmanager
+def running(engine: Engine, job: Job) -> Iterator[None]:
+    """A started job that is cancelled if we leave by an error.
+
+    Not so if we are told to end (SystemExit, KeyboardInterrupt): whether that means the job too is
+    for the caller to find out.
+    """
+    engine.start(job)
+    try:
+        yield
+    except Exception:
+        engine.cancel(job.name)
+        raise

@@ -1,0 +1,182 @@
+"""The local engine: the buildroot program as a process of this host.
+
+The process leaves kojid's process tree at once. kojid ends the tree of a cancelled task one process
+at a time, seconds each; the build is to end by itself, all of it, and to outlive a kojid that is
+restarted. So a job is a folder: plan, log, process id, outcome. There is nothing else to remember.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Optional
+
+from koji_containerbuild.contract.codec import NotThisRecord
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.errors import ServiceError
+
+BLOCK = 1024 * 1024  # bytes of log in one News
+
+
+class LocalEngine:
+    """Runs jobs below a folder of this host."""
+
+    def __init__(self, jobs: Path, config: Path) -> None:
+        """`jobs`: where job folders are; `config`: the file that the buildroot program reads."""
+        self._jobs = jobs
+        self._config = config
+
+    @property
+    def arches(self) -> Collection[str]:
+        return (platform.machine(),)
+
+    def start(self, job: Job) -> None:
+        for arch in job.plan.arches:
+            folder = self._jobs / job.name / arch
+            if (folder / "pid").exists() or (folder / "outcome.json").exists():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "plan.json").write_text(job.plan.to_json(), encoding="utf-8")
+            (folder / "log").touch()
+            _write(folder / "pid", self._launch(folder, arch, job.near))
+
+    def _launch(self, folder: Path, arch: str, near: Optional[Path]) -> str:
+        command = [
+            sys.executable, "-m", "koji_containerbuild.buildroot", "--detach",
+            "--plan", "plan.json", "--arch", arch, "--outcome", "outcome.json", "--log", "log",
+            "--config", str(self._config), *(["--near", str(near)] if near else []),
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode or not done.stdout.strip().isdigit():
+            words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise ServiceError(f"The buildroot program did not start: {words}")
+        return _identity(int(done.stdout)) or done.stdout.decode().strip() + " 0"
+
+    def follow(self, job: Job, beat: float) -> Iterator[News]:
+        watched = [_Watched(arch, self._jobs / job.name / arch) for arch in job.plan.arches]
+        poller = select.poll()
+        for each in watched:
+            each.register(poller)
+        while watched:
+            for each in list(watched):
+                ended = each.has_ended()  # asked before the last read, so that nothing is missed
+                yield from each.new_log()
+                if ended:
+                    watched.remove(each)
+                    each.close(poller)
+                    yield News(each.arch, outcome=each.outcome())
+            yield News()
+            if watched:
+                poller.poll(beat * 1000)
+
+    def cancel(self, name: str) -> None:
+        for pid_file in self._jobs.glob(f"{name}/*/pid"):
+            pid = _alive(pid_file)
+            if pid:
+                _signal(pid, signal.SIGTERM)
+
+    def remove(self, name: str) -> None:
+        shutil.rmtree(self._jobs / name, ignore_errors=True)
+
+    def names(self) -> Collection[str]:
+        return [path.name for path in self._jobs.iterdir()] if self._jobs.is_dir() else []
+
+    def wait(self, name: str, seconds: float) -> bool:
+        """Whether every process of the job ended within that time."""
+        deadline = time.monotonic() + seconds
+        for pid_file in self._jobs.glob(f"{name}/*/pid"):
+            pid = _alive(pid_file)
+            while pid and _alive(pid_file):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.02)
+        return True
+
+
+class _Watched:
+    """One arch of a job."""
+
+    def __init__(self, arch: str, folder: Path) -> None:
+        self.arch = arch
+        self._folder = folder
+        self._log = (folder / "log").open("rb")
+        pid = _alive(folder / "pid")
+        try:
+            self._process = os.pidfd_open(pid) if pid else None
+        except ProcessLookupError:
+            self._process = None
+
+    def register(self, poller: select.poll) -> None:
+        if self._process is not None:
+            poller.register(self._process, select.POLLIN)
+
+    def close(self, poller: select.poll) -> None:
+        self._log.close()
+        if self._process is not None:
+            poller.unregister(self._process)
+            os.close(self._process)
+
+    def has_ended(self) -> bool:
+        return self._process is None or bool(select.select([self._process], [], [], 0)[0])
+
+    def new_log(self) -> Iterator[News]:
+        while block := self._log.read(BLOCK):
+            yield News(self.arch, block)
+
+    def outcome(self) -> Outcome:
+        """As the program left it; if it left none, that is the outcome."""
+        try:
+            return Outcome.from_json((self._folder / "outcome.json").read_bytes())
+        except (OSError, NotThisRecord):
+            failure = Failure(
+                "build",
+                "The buildroot program ended without a word.",
+                "Was it killed, is the disk full, did the host run out of memory? "
+                "See the kernel's log of the builder.",
+            )
+            return Outcome(self.arch, failure=failure)
+
+
+def _identity(pid: int) -> str:
+    """Process id and start time: a later process with the same id is another one."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else f"{pid} {fields[19]}"  # Z: ended, and nobody asked how
+
+
+def _alive(pid_file: Path) -> int:
+    """The process that the file names if it still runs, else 0."""
+    try:
+        text = pid_file.read_text()
+        pid = int(text.split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pid if _identity(pid) == text else 0
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,218 @@
+"""The content generator metadata of a container build: what Koji will know of it.
+
+The shape is that of Koji's documentation (content generator metadata, version 0) and of the old
+system; names and orders in `extra` are read by Bodhi, Freshmaker and others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from koji_containerbuild import __version__
+from koji_containerbuild.contract.image import ArchImage, Rpm
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.rules.pullspec import Pullspec
+
+ENGINE = "buildah"
+
+
+@dataclass(frozen=True)
+class IndexFacts:
+    """The index over the arches, as pushed."""
+
+    digest: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file to upload, measured."""
+
+    name: str
+    size: int  # bytes
+    md5: str
+    arch: str  # noarch, or the arch of a builder's log
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the metadata is made of."""
+
+    plan: BuildPlan
+    generator: str
+    submitter: str  # who imports: the host's own user
+    job: str  # name of the job on its engine
+    images: tuple[ArchImage, ...]
+    index: IndexFacts
+    archives: Mapping[str, OutputFile]  # by arch
+    logs: tuple[OutputFile, ...]
+    started: int  # seconds since 1970
+    ended: int
+    build_id: Optional[int] = None  # None: scratch
+
+
+def document(facts: Facts) -> dict[str, Any]:
+    """The whole of metadata.json."""
+    first = _buildroot_id(facts, facts.images[0])
+    by_arch = {image.arch: _buildroot_id(facts, image) for image in facts.images}
+    archives = [_archive(facts, image) for image in facts.images]
+    logs = [_log(log, by_arch.get(log.arch, first)) for log in facts.logs]
+    whole = {
+        "metadata_version": 0,
+        "build": _build(facts),
+        "buildroots": [_buildroot(facts, image) for image in facts.images],
+        "output": archives + logs,
+    }
+    cleaned: dict[str, Any] = clean(whole)
+    return cleaned
+
+
+def _build(facts: Facts) -> dict[str, Any]:
+    plan = facts.plan
+    build: dict[str, Any] = {
+        "name": plan.nvr.name,
+        "version": plan.nvr.version,
+        "release": plan.nvr.release,
+        "source": plan.source.recorded,
+        "start_time": facts.started,
+        "end_time": facts.ended,
+        "extra": _extra(facts),
+    }
+    if plan.koji:
+        build["owner"] = plan.koji.owner
+    if facts.build_id is not None:
+        build["build_id"] = facts.build_id
+    return build
+
+
+def _extra(facts: Facts) -> dict[str, Any]:
+    plan = facts.plan
+    extra: dict[str, Any] = {
+        "submitter": facts.submitter,
+        "osbs_build": {"kind": "container_build", "engine": ENGINE, "subtypes": []},
+        "image": _image(facts),
+    }
+    if plan.koji:
+        extra["container_koji_task_id"] = plan.koji.task_id
+    if plan.userdata:
+        extra["custom_user_metadata"] = dict(plan.userdata)
+    return extra
+
+
+def _image(facts: Facts) -> dict[str, Any]:
+    plan, where = facts.plan, facts.plan.destination
+    repository = Pullspec.parse(where.repository)
+    tag = where.primary_tag or where.unique_tag
+    parents = [parent.resolved for parent in plan.parents]
+    return {
+        "isolated": plan.isolated,
+        "help": facts.images[0].help_file,
+        "parent_images": parents or ["scratch"],
+        "parent_image_builds": {},
+        "media_types": sorted({facts.index.media_type, *(i.media_type for i in facts.images)}),
+        "yum_repourls": [],
+        "index": {
+            "tags": [where.primary_tag] if where.primary_tag else [],
+            "floating_tags": list(where.floating_tags),
+            "unique_tags": [where.unique_tag],
+            "pull": [str(repository.at_digest(facts.index.digest)), str(repository.at_tag(tag))],
+            "digests": {facts.index.media_type: facts.index.digest},
+        },
+    }
+
+
+def _buildroot_id(facts: Facts, image: ArchImage) -> str:
+    return f"{facts.job}-{image.arch}"
+
+
+def _buildroot(facts: Facts, image: ArchImage) -> dict[str, Any]:
+    place = image.buildroot
+    return {
+        "id": _buildroot_id(facts, image),
+        "host": {"os": place.os, "arch": place.arch},
+        "content_generator": {"name": facts.generator, "version": __version__},
+        "container": {"type": place.container, "arch": image.arch},
+        "tools": [{"name": tool.name, "version": tool.version} for tool in place.tools],
+        "components": components(place.rpms),
+        "extra": {"osbs": {"build_id": facts.job, "builder_image_id": None, "host": place.host}},
+    }
+
+
+def _archive(facts: Facts, image: ArchImage) -> dict[str, Any]:
+    file = facts.archives[image.arch]
+    repository = Pullspec.parse(facts.plan.destination.repository)
+    tag = facts.plan.destination.arch_tag(image.arch)
+    return {
+        **_file(file),
+        "buildroot_id": _buildroot_id(facts, image),
+        "arch": image.arch,
+        "type": "docker-image",
+        "components": components(image.rpms),
+        "extra": {
+            "image": {"arch": image.arch},
+            "docker": {
+                "id": image.config_digest,
+                "parent_id": image.parent_config_digest,
+                "repositories": [
+                    str(repository.at_tag(tag)),
+                    str(repository.at_digest(image.digest)),
+                ],
+                "tags": [tag],
+                "digests": {image.media_type: image.digest},
+                "layer_sizes": [{"diff_id": la.diff_id, "size": la.size} for la in image.layers],
+                "config": dict(image.config),
+            },
+        },
+    }
+
+
+def _log(file: OutputFile, buildroot_id: str) -> dict[str, Any]:
+    return {**_file(file), "buildroot_id": buildroot_id, "arch": file.arch, "type": "log"}
+
+
+def _file(file: OutputFile) -> dict[str, Any]:
+    return {
+        "filename": file.name,
+        "filesize": file.size,
+        "checksum_type": "md5",
+        "checksum": file.md5,
+    }
+
+
+def components(rpms: Sequence[Rpm]) -> list[dict[str, Any]]:
+    """RPMs as components of an archive or a buildroot."""
+    return [
+        {
+            "type": "rpm",
+            "name": rpm.name,
+            "version": rpm.version,
+            "release": rpm.release,
+            "epoch": rpm.epoch,
+            "arch": rpm.arch,
+            "sigmd5": rpm.sigmd5,
+            "signature": rpm.signature,
+        }
+        for rpm in rpms
+    ]
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(value: Any) -> Any:
+    r"""Make visible what XML cannot hold: Koji answers in XML, and a build that has such a
+    character in its metadata could not be read any more.
+
+    >>> clean({"label": ["bell \x07"]})
+    {'label': ['bell \\x07']}
+    """
+    if isinstance(value, str):
+        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    if isinstance(value, Mapping):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in value]
+    return value

@@ -1,0 +1,90 @@
+"""The task's output files on the hub: bytes go up soon after they are written, in order, once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from pathlib import Path
+
+from koji_containerbuild.contract.events import TASK, Event
+from koji_containerbuild.contract.tasks import TASK_LOG
+from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.koji_api.session import Session, asking
+
+BEAT = 0.15  # seconds between uploads of one file
+RETRY = 5.0  # seconds more, after the hub did not take one
+BLOCK = 1024 * 1024  # bytes in one upload
+
+
+class TaskLogs:
+    """Append-only files of one task. `flush` must be called every now and then."""
+
+    def __init__(self, session: Session, upload_folder: str, folder: Path) -> None:
+        """`upload_folder`: of the task, on the hub. `folder`: where the task log is kept, here."""
+        self._session = session
+        self._upload_folder = upload_folder
+        self._waiting: dict[str, bytearray] = {}
+        self._uploaded: dict[str, int] = {}
+        self._next = 0.0
+        self.trouble = ""  # why a log was not taken, if one was not
+        self.task_log = folder / TASK_LOG
+        self.task_log.touch()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Append to a file."""
+        self._waiting.setdefault(name, bytearray()).extend(data)
+        if len(self._waiting[name]) >= BLOCK:
+            self.flush(now=not self.trouble)
+
+    def event(self, stage: str, state: str, seconds: float = 0.0, text: str = "") -> None:
+        """A line in the task's own log about what the task does."""
+        self.relay(Event(time.time(), TASK, stage, state, seconds, text))
+
+    def relay(self, event: Event) -> None:
+        """A line in the task's own log about what an arch does."""
+        line = event.line().encode() + b"\n"
+        with self.task_log.open("ab") as file:
+            file.write(line)
+        self.write(TASK_LOG, line)
+
+    def flush(self, now: bool = False) -> None:
+        """Upload what waits, if it is time to or `now`.
+
+        A hub that does not take it fails no build: the bytes wait, and `trouble` says why. The log
+        that is kept with the build is another one.
+        """
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + BEAT
+        try:
+            for name, data in self._waiting.items():
+                if data:
+                    self._upload(name)
+        except ServiceError as error:
+            self.trouble = str(error)
+            self._next += RETRY
+
+    def put(self, name: str, text: str) -> None:
+        """A whole file."""
+        self.write(name, text.encode())
+        self.flush(now=True)
+
+    def _upload(self, name: str) -> None:
+        data = self._waiting[name]
+        while data:
+            block = bytes(data[:BLOCK])
+            offset = self._uploaded.get(name, 0)
+            with asking(f"take the log {name}"):
+                taken = self._session.uploadFile(
+                    self._upload_folder,
+                    name,
+                    len(block),
+                    hashlib.md5(block).hexdigest(),  # noqa: S324 — what the call takes
+                    str(offset),
+                    base64.b64encode(block).decode(),
+                )
+            if not taken:
+                raise ServiceError(f"Koji did not take the log {name} at byte {offset}.")
+            del data[: len(block)]
+            self._uploaded[name] = offset + len(block)

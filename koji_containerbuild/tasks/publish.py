@@ -1,0 +1,206 @@
+"""From images to a Koji build: the index, its tags, the import, in the one order that is safe.
+
+Floating tags move last, since they are what people pull; after the import nothing that is optional
+may turn the task red.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from koji_containerbuild.contract.image import LOG_FILE, ArchImage
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.tasks import (
+    METADATA_FILE,
+    PLAN_FILE,
+    WARNINGS_LOG,
+    BuildResult,
+    arch_log,
+    build_log,
+)
+from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.koji_api import import_
+from koji_containerbuild.koji_api.metadata import Facts, IndexFacts, OutputFile, document
+from koji_containerbuild.koji_api.reserve import Reservation
+from koji_containerbuild.registry.artifact import pull_artifact
+from koji_containerbuild.registry.client import Registry
+from koji_containerbuild.rules.manifests import Platform, build_index, goarch, index_type
+from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.prepare import stage
+from koji_containerbuild.tasks.state import TaskState
+from koji_containerbuild.tasks.tools import Task, Tools
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one arch's build told: the record, and its log on this host."""
+
+    image: ArchImage
+    log: Path
+
+
+def publish(
+    plan: BuildPlan, outcomes: Sequence[Outcome], task: Task, tools: Tools, state: TaskState
+) -> BuildResult:
+    """Raises ServiceError; before the import, nothing is left that would be in the way."""
+    repository = Pullspec.parse(plan.destination.repository)
+    with stage(tools, "reports"):
+        reports = [_pull_report(o, repository, tools) for o in outcomes]
+    with stage(tools, "index"):
+        index = push_index(plan, [r.image for r in reports], tools.registry)
+    warnings = [*plan.warnings, *(w for r in reports for w in r.image.warnings)]
+    with stage(tools, "metadata"):
+        upload = _Upload(plan, reports, index, tools, state)
+    build_id = None if plan.scratch else _import(upload, task, tools, state)
+    if plan.destination.floating_tags:
+        with stage(tools, "floating tags"):
+            warnings += _move_floating_tags(plan, index, tools.registry)
+    if warnings:
+        tools.logs.put(WARNINGS_LOG, "".join(f"{line}\n" for line in sorted(set(warnings))))
+    tag = plan.destination.primary_tag or plan.destination.unique_tag
+    return BuildResult(
+        repositories=(str(repository.at_tag(tag)), str(repository.at_digest(index.digest))),
+        koji_builds=(str(build_id),) if build_id else (),
+        user_warnings=tuple(warnings),
+    )
+
+
+def _pull_report(outcome: Outcome, repository: Pullspec, tools: Tools) -> Report:
+    folder = tools.work / f"report-{outcome.arch}"
+    folder.mkdir()
+    pulled = pull_artifact(tools.registry, repository.at_digest(outcome.report), folder)
+    log = next(file.path for file in pulled.files if file.name == LOG_FILE)
+    return Report(ArchImage.from_json(pulled.config), log)
+
+
+def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry) -> IndexFacts:
+    """A manifest list, also of one arch, under the unique and the primary tag."""
+    repository = Pullspec.parse(plan.destination.repository)
+    kind = index_type(image.media_type for image in images)
+    entries = [
+        Platform(goarch(i.arch), "linux", "", i.digest, i.media_type, i.size) for i in images
+    ]
+    body = build_index(entries, kind)
+    digest = ""
+    for tag in filter(None, (plan.destination.unique_tag, plan.destination.primary_tag)):
+        digest = registry.put_manifest(repository.at_tag(tag), body, kind)
+    return IndexFacts(digest, kind)
+
+
+class _Upload:
+    """The files of the build and its metadata, on this host."""
+
+    def __init__(
+        self,
+        plan: BuildPlan,
+        reports: Sequence[Report],
+        index: IndexFacts,
+        tools: Tools,
+        state: TaskState,
+    ) -> None:
+        folder = tools.work / "upload"
+        folder.mkdir()
+        archives = {r.image.arch: _archive(r.image, plan, folder) for r in reports}
+        logs = _logs(plan, reports, tools, folder)
+        self.reservation: Optional[Reservation] = state.reservation()
+        self.tag = plan.koji.destination_tag if plan.koji else ""
+        self.files = [folder / file.name for file in (*archives.values(), *logs)]
+        facts = Facts(
+            plan=plan,
+            generator=tools.config.builder.content_generator,
+            submitter=tools.session.getLoggedInUser()["name"],
+            job=state.name,
+            images=tuple(r.image for r in reports),
+            index=index,
+            archives=archives,
+            logs=tuple(logs),
+            started=plan.created,
+            ended=int(tools.clock()),
+            build_id=self.reservation.build_id if self.reservation else None,
+        )
+        metadata = document(facts)
+        import_.check(metadata)
+        text = json.dumps(metadata, ensure_ascii=False, indent=1)
+        self.metadata = folder / METADATA_FILE
+        self.metadata.write_text(text, encoding="utf-8")
+        if plan.scratch:
+            tools.logs.put(METADATA_FILE, text)
+
+
+def _archive(image: ArchImage, plan: BuildPlan, folder: Path) -> OutputFile:
+    """A small archive that stands for the image: the image itself is in the registry."""
+    repository = Pullspec.parse(plan.destination.repository)
+    where = repository.at_digest(image.digest)
+    readme = f"This image is in the registry. Pull it with:\n\n    podman pull {where}\n"
+    path = folder / f"docker-image-{image.config_digest}.{image.arch}.tar.gz"
+    with tarfile.open(path, "w:gz", compresslevel=6) as archive:
+        for name, text in (
+            ("README", readme),
+            ("config.json", json.dumps(dict(image.config), indent=1)),
+        ):
+            data = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(data), plan.created
+            archive.addfile(entry, io.BytesIO(data))
+    return import_.measure(path, image.arch)
+
+
+def _logs(
+    plan: BuildPlan, reports: Sequence[Report], tools: Tools, folder: Path
+) -> list[OutputFile]:
+    """The task's log, and of each arch the whole log and the builder's raw output."""
+    files = []
+    for report in reports:
+        arch = report.image.arch
+        whole = folder / arch_log(arch)
+        report.log.replace(whole)
+        files.append(import_.measure(whole))
+        raw = folder / build_log(arch)
+        _copy_part(whole, raw, report.image.build_log)
+        files.append(import_.measure(raw, arch))
+    task_log = folder / tools.logs.task_log.name
+    task_log.write_bytes(tools.logs.task_log.read_bytes())
+    plan_file = folder / PLAN_FILE
+    plan_file.write_text(plan.to_json(), encoding="utf-8")
+    return [*files, import_.measure(task_log), import_.measure(plan_file)]
+
+
+def _copy_part(source: Path, to: Path, part: Sequence[int]) -> None:
+    begin, end = part
+    with source.open("rb") as whole, to.open("wb") as raw:
+        whole.seek(begin)
+        left = end - begin
+        while left and (block := whole.read(min(left, import_.BLOCK))):
+            raw.write(block)
+            left -= len(block)
+
+
+def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
+    reservation = upload.reservation
+    if reservation is None:
+        raise ServiceError("The reservation of the build is lost.", do="Build again.")
+    with stage(tools, "import"):
+        build_id = import_.import_build(tools.session, upload.metadata, upload.files, reservation)
+        state.forget_reservation()
+    with stage(tools, "tag"):
+        import_.tag_build(tools.session, task.id, upload.tag, reservation)
+    return build_id
+
+
+def _move_floating_tags(plan: BuildPlan, index: IndexFacts, registry: Registry) -> list[str]:
+    """What could not be moved comes back as warnings: the build is done."""
+    spec = Pullspec.parse(plan.destination.repository).at_digest(index.digest)
+    warnings = []
+    for tag in plan.destination.floating_tags:
+        try:
+            registry.tag(spec, tag)
+        except ServiceError as error:
+            warnings.append(f"The tag {tag} was not moved: {error}")
+    return warnings

@@ -1,0 +1,47 @@
+"""What a task works with: gathered by the entry files, handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koji_containerbuild.config import Config
+from koji_containerbuild.engines.base import Engine
+from koji_containerbuild.koji_api.session import Session
+from koji_containerbuild.koji_api.task_logs import TaskLogs
+from koji_containerbuild.registry.client import Registry
+
+
+@dataclass(frozen=True)
+class Task:
+    """The Koji task that we are."""
+
+    id: int
+    owner: int  # user id
+    channel: int  # channel id
+    hub: str  # URL; with the id, the one name of the task in the world
+
+
+@dataclass(frozen=True)
+class Kojid:
+    """The kojid that runs us."""
+
+    options: Any  # its configuration: topurl, allowed_scms, ...
+    callbacks: Callable[..., None]  # run_callbacks of the task handler
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The outside world of a task."""
+
+    config: Config
+    engine: Engine
+    registry: Registry
+    session: Session
+    kojid: Kojid
+    logs: TaskLogs
+    work: Path  # a folder of this task's own, gone afterwards
+    clock: Callable[[], float]  # seconds since 1970
+    read_url: Callable[[str], str]  # the text at a URL of a .repo file
