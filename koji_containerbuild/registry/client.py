@@ -79,6 +79,7 @@ class Registry:
 
         self._transport = transport.Transport(settings, sleep, clock)
         self._ask = failures.Ask
+        self._pieces = transport.pieces
 
     def __enter__(self) -> Registry:
         return self
@@ -204,7 +205,7 @@ class Registry:
 
         def operation(repository: Repository) -> None:
             with self._transport.request(reading, "get", path, stream=True) as answer:
-                chunks = _verified(answer.iter_content(CHUNK), reading, digest)
+                chunks = _verified(self._pieces(answer, CHUNK), reading, digest)
                 size = int(answer.headers.get("Content-Length", 0))
                 data = _Sized(size, chunks) if size else chunks
                 repository.upload(data=data, digest=digest, check_exists=False)

@@ -57,12 +57,14 @@ class Repository(DXF):
         response: requests.Response = self._request(  # type: ignore[no-untyped-call]
             method, path, **kwargs
         )
+        if method == "get" and not kwargs.get("stream"):
+            _check_complete(response, len(response.content))
         return response
 
     def download(self, path: str, chunk: int) -> Iterator[bytes]:
         """The body of an answer, in pieces; the connection is given back whatever happens."""
         with self.ask("get", path, stream=True) as response:
-            yield from response.iter_content(chunk)
+            yield from pieces(response, chunk)
 
     def upload(self, **what: Any) -> str:
         """dxf's push_blob: `filename`, or `data` and `digest`. Returns the digest."""
@@ -173,6 +175,22 @@ class Transport:
                 self._sessions[spec.registry] = session
                 self._repositories[key] = Repository(spec, session, self._settings)
             return self._repositories[key]
+
+
+def pieces(response: requests.Response, chunk: int) -> Iterator[bytes]:
+    """The body of a stream. Raises requests.ConnectionError when it ends too early."""
+    size = 0
+    for data in response.iter_content(chunk):
+        size += len(data)
+        yield data
+    _check_complete(response, size)
+
+
+def _check_complete(response: requests.Response, size: int) -> None:
+    """EL9's urllib3 takes half an answer for a whole one; the next one does this itself."""
+    said = response.headers.get("Content-Length", "")
+    if said.isdigit() and size < int(said) and not response.headers.get("Content-Encoding"):
+        raise requests.ConnectionError(f"it broke off after {size} of {said} bytes")
 
 
 def _session() -> requests.Session:

@@ -67,6 +67,12 @@ def test_a_download_that_breaks_off_begins_again(fake, registry, spec, tmp_path:
     assert registry.blob(spec, digest) == DATA
 
 
+def test_a_manifest_that_breaks_off_is_asked_for_again(fake, registry, spec):
+    registry.put_manifest(spec, INDEX, OCI_INDEX)
+    fake.faults.append(Fault("GET", cut_after=10))
+    assert registry.manifest(spec).body == INDEX
+
+
 def test_a_copy_that_breaks_off_on_either_side_begins_again(fake, registry, spec, clock):
     digest = registry.put_blob(spec, DATA)
     with FakeRegistry() as other, client(clock, fake.host, other.host) as both:
