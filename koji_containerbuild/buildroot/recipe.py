@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Optional
 
 from koji_containerbuild.buildroot import host
-from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo
+from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo, copy_files
 from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
 from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
@@ -46,17 +46,15 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
     with step("edit Dockerfile"):
         help_text = checkout.read(plan.source.subfolder, HELP_SOURCE)
         help_file = help_page(help_text, plan, files)
-        text = inject_labels(rewrite_from(dockerfile, pinned), plan, arch)
-        text = buildinfo(text, dockerfile.text, image_name(plan), files)
+        added = f"{inject_labels(plan, arch)}\n{copy_files(files)}"
+        text = rewrite_from(dockerfile, pinned, added)
+        buildinfo(dockerfile.text, text, image_name(plan), files)
 
     with step("parents and repos"):
         parent = parent_image(tools.registry, pinned.get(dockerfile.final_parent or ""), arch)
         local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
         recipe = tools.work / "Dockerfile"
-        recipe.write_text(
-            rewrite_from(parse(text), {pinned[name]: local[name] for name in local}),
-            encoding="utf-8",
-        )
+        recipe.write_text(rewrite_from(dockerfile, local, added), encoding="utf-8")
 
     with local_image(plan, arch, tools.builder) as name, ThreadPoolExecutor(1) as aside:
         place = aside.submit(lambda: host.describe(tools.builder.tools()))

@@ -1,7 +1,7 @@
 """Put the image's own Dockerfile, and the help page if there is one, into the image.
 
-Takes:   the text of the Dockerfile so far; the original text; name-version-release for file names
-Gives:   the text of the Dockerfile that is built: it copies the files in
+Takes:   the Dockerfile as in git and as rewritten; name-version-release for file names
+Gives:   the instructions that copy the files in
 Touches: the folder of added files
 Fails:   never
 
@@ -17,14 +17,16 @@ CONTEXT = "koji-containerbuild"  # name of the build context, for COPY --from
 FOLDER = "buildinfo"
 
 
-def buildinfo(text: str, original: str, image: str, files: Path) -> str:
-    """In the image: /root/buildinfo/Dockerfile-IMAGE as built, and as it was in git."""
+def copy_files(files: Path) -> str:
+    """The instructions: help page to /, Dockerfiles to /root/buildinfo."""
+    pages = [f"COPY --from={CONTEXT} /{page.name} /" for page in sorted(files.glob("help.*"))]
+    return "\n".join([*pages, f"COPY --from={CONTEXT} /{FOLDER}/ /root/{FOLDER}/"])
+
+
+def buildinfo(original: str, rewritten: str, image: str, files: Path) -> None:
+    """In the image: Dockerfile-IMAGE as it was built, Dockerfile.original-IMAGE as in git."""
     name = image.replace("/", "-")
-    added = [f"COPY --from={CONTEXT} /{page.name} /" for page in sorted(files.glob("help.*"))]
-    added.append(f"COPY --from={CONTEXT} /{FOLDER}/ /root/{FOLDER}/")
-    built = "\n".join([text.rstrip(), *added]) + "\n"
     folder = files / FOLDER
     folder.mkdir()
-    (folder / f"Dockerfile-{name}").write_text(built, encoding="utf-8")
+    (folder / f"Dockerfile-{name}").write_text(rewritten, encoding="utf-8")
     (folder / f"Dockerfile.original-{name}").write_text(original, encoding="utf-8")
-    return built

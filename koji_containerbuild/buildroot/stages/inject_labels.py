@@ -1,7 +1,7 @@
-"""Add our labels at the end of the Dockerfile, where they win.
+"""Add our labels: instructions at the end of the Dockerfile, where they win.
 
-Takes:   the text of the Dockerfile; the labels of the plan; the arch
-Gives:   the text of the Dockerfile
+Takes:   the labels of the plan; the arch
+Gives:   the instruction
 Touches: nothing
 Fails:   never
 """
@@ -12,7 +12,6 @@ from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.rules.labels import instruction
 
 
-def inject_labels(text: str, plan: BuildPlan, arch: str) -> str:
+def inject_labels(plan: BuildPlan, arch: str) -> str:
     """`architecture` is Koji's name of the arch: the one label that differs between arches."""
-    labels = {**plan.labels, "architecture": arch}
-    return f"{text.rstrip()}\n{instruction(labels)}\n"
+    return instruction({**plan.labels, "architecture": arch})
