@@ -7,6 +7,7 @@ import hashlib
 import json
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -16,6 +17,7 @@ from koji_containerbuild.devstack.process import run_program
 from koji_containerbuild.errors import ServiceError
 
 NAME = "demo/base"
+UNIQUE_TAG = "1-1"
 TAGS = ("1", "latest")
 DATABASE = "/usr/lib/sysimage/rpm"
 CREATED = "2025-11-20T00:53:20Z"  # distro.BORN, as the image format writes it
@@ -33,23 +35,34 @@ LABELS = {
 }
 
 
-def provide(distro: Distro, registry: str) -> str:
-    """Have the image in the registry (host:port) under all its tags; its digest."""
+@dataclass(frozen=True)
+class Pushed:
+    """The image as it stands in the registry."""
+
+    digest: str  # of its manifest
+    config_digest: str
+    config: bytes
+    pullspecs: tuple[str, ...]  # by digest, then by its one tag that never moves
+
+
+def provide(distro: Distro, registry: str) -> Pushed:
+    """Have the image in the registry (host:port) under all its tags."""
     folder = distro.folder / f"base-{_recipe_hash()}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=distro.folder) as scratch:
             _build(distro, Path(scratch))
             (Path(scratch) / "image").rename(folder)
-    manifest = (folder / "manifest.json").read_bytes()
+    manifest, config = ((folder / f"{name}.json").read_bytes() for name in ("manifest", "config"))
     digest = _digest(manifest)
     base = f"http://{registry}/v2/{NAME}"
     if not _has_all(base, digest):
-        for name in ("layer.tar.gz", "config.json"):
-            _push_blob(base, (folder / name).read_bytes())
-        for tag in TAGS:
+        for blob in (config, (folder / "layer.tar.gz").read_bytes()):
+            _push_blob(base, blob)
+        for tag in (UNIQUE_TAG, *TAGS):
             headers = {"Content-Type": MANIFEST_TYPE}
             _check(requests.put(f"{base}/manifests/{tag}", manifest, headers=headers, timeout=30))
-    return digest
+    pullspecs = (f"{registry}/{NAME}@{digest}", f"{registry}/{NAME}:{UNIQUE_TAG}")
+    return Pushed(digest, _digest(config), config, pullspecs)
 
 
 def _recipe_hash() -> str:

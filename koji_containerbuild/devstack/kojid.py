@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from koji_containerbuild.devstack import koji_source, postgres
+from koji_containerbuild.devstack import koji_source
 from koji_containerbuild.devstack.places import HOST, Places, Ports, addresses
 from koji_containerbuild.devstack.process import Part
 
@@ -28,6 +28,7 @@ def part(places: Places, ports: Ports, source: Path) -> Part:
             "koji_containerbuild.devstack.kojid_run",
             str(source),
             str(SLEEP_SECONDS),
+            str(_ready_file(places)),
             "--fg",
             "--force-lock",
             "--config",
@@ -37,7 +38,7 @@ def part(places: Places, ports: Ports, source: Path) -> Part:
             "PYTHONPATH": koji_source.python_path(source, places.repo),
             "KOJI_CONTAINERBUILD_CONFIG": str(places.builder_conf),
         },
-        ready=lambda: _has_checked_in(places),
+        ready=_ready_file(places).exists,
         reads=(
             places.conf / "kojid.conf",
             places.builder_conf,
@@ -47,14 +48,14 @@ def part(places: Places, ports: Ports, source: Path) -> Part:
     )
 
 
-def forget_session(places: Places) -> None:
-    """Expire what a killed kojid left behind, or it would pass for the new one."""
-    postgres.sql(
-        places,
-        "UPDATE sessions SET expired = TRUE, exclusive = NULL FROM host"
-        " WHERE sessions.user_id = host.user_id AND host.name = %s AND NOT sessions.expired",
-        (HOSTNAME,),
-    )
+def before_start(places: Places) -> None:
+    """So that what an earlier kojid left behind does not pass for the new one."""
+    _ready_file(places).unlink(missing_ok=True)
+
+
+def _ready_file(places: Places) -> Path:
+    """Written by kojid_run when the main loop is at work."""
+    return places.run / "kojid.ready"
 
 
 def allowed_scms(ports: Ports) -> str:
@@ -119,15 +120,3 @@ def _plugin_files(repo: Path) -> Iterable[Path]:
     for path in sorted((repo / "koji_containerbuild").rglob("*.py")):
         if "devstack" not in path.parts:
             yield path
-
-
-def _has_checked_in(places: Places) -> bool:
-    """kojid tells the hub each time it looks for work."""
-    rows = postgres.sql(
-        places,
-        "SELECT 1 FROM host JOIN sessions ON sessions.user_id = host.user_id"
-        " WHERE host.name = %s AND sessions.exclusive AND NOT sessions.expired"
-        " AND sessions.update_time > now() - interval '5 seconds'",
-        (HOSTNAME,),
-    )
-    return bool(rows)

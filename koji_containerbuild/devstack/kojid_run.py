@@ -1,6 +1,6 @@
 """Run Koji 1.30's unmodified builder daemon.
 
-Usage: python -m koji_containerbuild.devstack.kojid_run SOURCE SLEEPTIME KOJID-OPTIONS...
+Usage: python -m koji_containerbuild.devstack.kojid_run SOURCE SLEEPTIME READY-FILE KOJID-OPTIONS...
 
 kojid is loaded as a module and its main() called from here, because run as a program it logs to
 /var/log/kojid.log, takes whole seconds only as its sleeptime, and wants mock's folder in /etc.
@@ -18,7 +18,7 @@ from koji_containerbuild.devstack.shims import load_file, stub_missing
 UNUSED = ("dnf", "librepo", "multilib", "multilib.multilib", "Cheetah", "Cheetah.Template")
 
 
-def main(source: Path, sleeptime: float) -> None:
+def main(source: Path, sleeptime: float, ready: Path) -> None:
     """Log in, take the host's lock, and work until SIGTERM."""
     # Koji stops tasks with SIGINT; a shell's `&` would have left it ignored for all of us.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,7 +26,13 @@ def main(source: Path, sleeptime: float) -> None:
     import koji
     from koji import daemon
 
-    daemon.TaskManager._scanLocalBuildroots = lambda self: {}  # no mock here, no /etc/mock/koji
+    def no_buildroots(_manager: object) -> dict[str, object]:
+        """There is no mock here, nor /etc/mock/koji. Koji asks at each turn of its main loop."""
+        if not ready.exists():
+            ready.touch()
+        return {}
+
+    daemon.TaskManager._scanLocalBuildroots = no_buildroots
     sys.dont_write_bytecode = True
     kojid = load_file("kojid", source / "builder" / "kojid")
     options = kojid.get_options()
@@ -40,4 +46,4 @@ def main(source: Path, sleeptime: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv.pop(1)), float(sys.argv.pop(1)))
+    main(Path(sys.argv.pop(1)), float(sys.argv.pop(1)), Path(sys.argv.pop(1)))

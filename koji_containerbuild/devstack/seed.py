@@ -86,9 +86,13 @@ class Admin:
         for channel in CHANNELS:
             if channel not in has:
                 self.session.addHostToChannel(name, channel)
-        allowed = self.session.listCGs().get(CONTENT_GENERATOR, {"users": []})["users"]
-        if name not in allowed:
-            self.session.grantCGAccess(name, CONTENT_GENERATOR, create=True)
+        self.allow_generator(name, CONTENT_GENERATOR)
+
+    def allow_generator(self, user: str, generator: str) -> None:
+        """Let the user import builds as this content generator."""
+        allowed = self.session.listCGs().get(generator, {"users": []})["users"]
+        if user not in allowed:
+            self.session.grantCGAccess(user, generator, create=True)
 
     def import_build(self, rpms: Iterable[Path], tag: str) -> str:
         """Import one source rpm with its binary ones, and tag the build; its name.
@@ -134,7 +138,6 @@ def seed(admin: Admin) -> None:
     admin.add_tag(DEST_TAG)
     admin.add_target(TARGET, BUILD_TAG, DEST_TAG)
     admin.add_package("hello-container")
-    admin.add_package("demo-base-container")
     known = {kind["name"] for kind in admin.session.listBTypes()}
     for kind in BUILD_TYPES:
         if kind not in known:

@@ -12,6 +12,7 @@ from typing import Any
 import koji
 
 from koji_containerbuild.devstack import (
+    base_build,
     base_image,
     certs,
     distro,
@@ -73,14 +74,16 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
         seed.seed(admin)
     with timed("kojid", say):
         daemon = kojid.part(places, ports, source)
-        ensure(daemon, places.run, places.log, before=partial(kojid.forget_session, places))
+        ensure(daemon, places.run, places.log, before=partial(kojid.before_start, places))
     with timed("rpms", say):
         rpms = distro.build(places.cache)
     with timed("base image", say):
-        base_image.provide(rpms, addresses(ports).registry)
-    with timed("rpms into Koji, repo", say):
+        image = base_image.provide(rpms, addresses(ports).registry)
+    with timed("builds into Koji", say):
         for paths in rpms.builds.values():
             admin.import_build(paths, seed.BUILD_TAG)
+        base_build.import_once(admin, rpms, image)
+    with timed("repo of the build tag", say):
         admin.fresh_repo()
     logout(admin.session)
 

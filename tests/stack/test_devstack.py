@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -114,6 +115,20 @@ def test_the_base_image_can_be_pulled_and_says_what_it_is(stack: Stack):
         found = json.loads(done.stdout)
         assert found["Labels"]["com.redhat.component"] == "demo-base-container"
         assert len(found["Layers"]) == 1
+
+
+def test_the_base_image_is_a_build_in_koji_with_its_digest_and_its_rpms(stack: Stack):
+    session = stack.session()
+    build = session.getBuild("demo-base-container-1-1")
+    assert DEST_TAG in {tag["name"] for tag in session.listTags(build["id"])}
+    (archive,) = session.listArchives(build["id"], type="image")
+    image = f"docker://{archive['extra']['docker']['repositories'][0]}"
+    inspect = ["skopeo", "inspect", "--raw", "--tls-verify=false", image]
+    raw = subprocess.run(inspect, capture_output=True, check=True).stdout
+    digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    assert digest in archive["extra"]["docker"]["digests"].values()
+    rpms = {one["name"] for one in session.listRPMs(imageID=archive["id"])}
+    assert rpms == {"busybox", "dash", "demo-release", "minidnf", "rpm"}
 
 
 def test_git_gives_the_exact_commit_by_its_sha(stack: Stack, tmp_path):
