@@ -23,11 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack() -> Iterator[object]:
     """A `devstack.stack.Stack` that is up.
 
-    In $KCB_STATE, or .state of the repo. It is ended after the run, unless it ran before.
+    In $KCB_STATE, or .state-test of the repo: builds of the demo are not disturbed. It is ended after the run, unless it ran before.
     """
     from koji_containerbuild.devstack.stack import Stack
 
-    state = os.environ.get("KCB_STATE") or str(Path(__file__).resolve().parent.parent / ".state")
+    state = os.environ.get("KCB_STATE") or str(Path(__file__).resolve().parent.parent / ".state-test")
     the_stack = Stack(find_places(state))
     ran_before = all(part.pid for part in the_stack.status())
     the_stack.up()

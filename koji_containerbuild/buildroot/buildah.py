@@ -53,7 +53,10 @@ class Buildah:
         container = self._output("from", "-q", "--pull-never", parent).strip()
         try:
             self._output("copy", "-q", container, str(files), folder)
-            self._output("commit", "-q", "--format", "docker", "--timestamp", "0", container, name)
+            self._output(
+                "commit", "-q", "--format", "docker", "--identity-label=false", "--timestamp", "0",
+                container, name,
+            )  # fmt: skip
         finally:
             self._output("rm", container)
 

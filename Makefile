@@ -1,0 +1,45 @@
+# make demo        bring up a real Koji on this machine and build an image with it
+# make demo-down   end it (make demo-reset: and forget everything it knows)
+# make test        all tests, the ones on the real Koji too
+# make lint        style and types
+# make bench       figures, as ratios against buildah alone
+#
+# Each sets up what it needs first: Debian packages (as root), and a virtual environment in .venv.
+
+PYTHON := .venv/bin/python
+READY := .venv/ready
+TEST_STATE := $(CURDIR)/.state-test
+
+.PHONY: demo demo-down demo-reset test test-fast lint bench setup clean
+
+demo: $(READY)
+	@$(PYTHON) -m koji_containerbuild.devstack demo
+
+demo-down: $(READY)
+	@$(PYTHON) -m koji_containerbuild.devstack down
+
+demo-reset: $(READY)
+	@$(PYTHON) -m koji_containerbuild.devstack reset
+
+test: lint
+	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "not bench"
+
+test-fast: $(READY)
+	$(PYTHON) -m pytest
+
+lint: $(READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench: $(READY)
+	@KCB_STATE=$(TEST_STATE) $(PYTHON) -m tests.bench
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt debian-packages.txt setup-host
+	@./setup-host
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
