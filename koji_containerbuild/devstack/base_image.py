@@ -45,13 +45,17 @@ class Pushed:
     pullspecs: tuple[str, ...]  # by digest, then by its one tag that never moves
 
 
-def provide(distro: Distro, registry: str) -> Pushed:
-    """Have the image in the registry (host:port) under all its tags."""
-    folder = distro.folder / f"base-{_recipe_hash()}"
-    if not folder.is_dir():
+def build(distro: Distro) -> None:
+    """Make the image from the rpms, beside them; once."""
+    if not _folder(distro).is_dir():
         with tempfile.TemporaryDirectory(dir=distro.folder) as scratch:
             _build(distro, Path(scratch))
-            (Path(scratch) / "image").rename(folder)
+            (Path(scratch) / "image").rename(_folder(distro))
+
+
+def provide(distro: Distro, registry: str) -> Pushed:
+    """Have the image in the registry (host:port) under all its tags."""
+    folder = _folder(distro)
     manifest, config = ((folder / f"{name}.json").read_bytes() for name in ("manifest", "config"))
     digest = _digest(manifest)
     base = f"http://{registry}/v2/{NAME}"
@@ -65,8 +69,8 @@ def provide(distro: Distro, registry: str) -> Pushed:
     return Pushed(digest, _digest(config), config, pullspecs)
 
 
-def _recipe_hash() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+def _folder(distro: Distro) -> Path:
+    return distro.folder / "base"
 
 
 def _build(distro: Distro, work: Path) -> None:

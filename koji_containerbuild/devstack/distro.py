@@ -1,7 +1,8 @@
 """A small RPM distribution, honest in what matters: real rpms, a real key, real dependencies.
 
 Built from the spec files in data/ by rpmbuild and signed, once per change of what goes in: the
-result stays in the cache, named after a hash of the specs and of the machine's tools.
+result stays in the cache, named after a hash of the specs and of the machine's tools. Each devstack
+takes a copy: what it has imported into Koji stays signed with the key that its base image trusts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Distro:
 
     @property
     def key(self) -> Path:
+        """The public half of the key."""
         return self.folder / KEY_FILE
 
     @property
@@ -83,7 +85,8 @@ def _content_hash() -> str:
     """Of all that goes in: our data, this module, and the versions of what specs copy."""
     versions = run_program(["dpkg-query", "-W", *COPIED])
     digest = hashlib.sha256(versions.encode())
-    for path in (*sorted(DATA.glob("specs/*")), *sorted(DATA.glob("sources/*")), Path(__file__)):
+    recipes = [Path(__file__), Path(__file__).with_name("base_image.py")]
+    for path in (*sorted(DATA.glob("specs/*")), *sorted(DATA.glob("sources/*")), *recipes):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -92,11 +92,13 @@ class Web:
         return []
 
     def run_hub(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """XML-RPC."""
         script = self.source / "hub" / "kojixmlrpc.py"
         _place(environ, "/kojihub", script, "hub", self.settings.hub_conf)
         return [_bytes(chunk) for chunk in self.hub.application(environ, start)]
 
     def run_web(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        """A page of kojiweb."""
         script = self.source / "www" / "kojiweb" / "wsgi_publisher.py"
         _place(environ, "/koji", script, "web", self.settings.web_conf)
         if not self.web.dispatcher.firstcall:

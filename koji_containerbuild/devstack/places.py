@@ -44,26 +44,32 @@ class Places:
 
     @property
     def conf(self) -> Path:
+        """Configuration of the parts; written anew by each `up`."""
         return self.state / "conf"
 
     @property
     def run(self) -> Path:
+        """Records of what runs (process.py)."""
         return self.state / "run"
 
     @property
     def log(self) -> Path:
+        """One log per part."""
         return self.state / "log"
 
     @property
     def certs(self) -> Path:
+        """Certificates; each with its key."""
         return self.state / "certs"
 
     @property
     def git(self) -> Path:
+        """The bare repositories."""
         return self.state / "git"
 
     @property
     def builder_conf(self) -> Path:
+        """What $KOJI_CONTAINERBUILD_CONFIG of kojid names."""
         return self.state / "builder.conf"
 
     @property

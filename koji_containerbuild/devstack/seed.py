@@ -54,6 +54,7 @@ class Admin:
     places: Places
 
     def add_user(self, name: str) -> None:
+        """A user without rights; Stack.session(name) logs in as them."""
         if not self.session.getUser(name):
             self.session.createUser(name)
 
@@ -64,10 +65,12 @@ class Admin:
             self.session.packageListAdd(tag, name, owner=owner)
 
     def add_tag(self, name: str, **options: Any) -> None:
+        """A tag; options as for Koji's createTag."""
         if not self.session.getTag(name):
             self.session.createTag(name, **options)
 
     def add_target(self, name: str, build_tag: str, dest_tag: str) -> None:
+        """A build target."""
         if not self.session.getBuildTarget(name):
             self.session.createBuildTarget(name, build_tag, dest_tag)
 

@@ -90,6 +90,7 @@ class Stack:
 
     @property
     def ports(self) -> Ports:
+        """Known after the first up()."""
         ports = read_ports(self.places)
         if ports is None:
             raise ConfigError(f"There is no devstack in {self.places.state}.", do="Run `up`.")
@@ -97,6 +98,7 @@ class Stack:
 
     @property
     def addresses(self) -> Addresses:
+        """Known after the first up()."""
         return addresses(self.ports)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from koji_containerbuild.devstack import (
     registry,
     seed,
 )
+from koji_containerbuild.devstack.distro import Distro
 from koji_containerbuild.devstack.git_server import GitServer
 from koji_containerbuild.devstack.places import (
     Places,
@@ -75,9 +77,8 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
     with timed("kojid", say):
         daemon = kojid.part(places, ports, source)
         ensure(daemon, places.run, places.log, before=partial(kojid.before_start, places))
-    with timed("rpms", say):
-        rpms = distro.build(places.cache)
-    with timed("base image", say):
+    with timed("rpms, base image", say):
+        rpms = _distribution(places)
         image = base_image.provide(rpms, addresses(ports).registry)
     with timed("builds into Koji", say):
         for paths in rpms.builds.values():
@@ -108,6 +109,19 @@ def timed(what: str, say: Say) -> Iterator[None]:
     begin = time.monotonic()
     yield
     say(f"  {what:<24} {time.monotonic() - begin:6.2f} s")
+
+
+def _distribution(places: Places) -> Distro:
+    """This devstack's own copy of the rpms and the base image."""
+    home = places.state / "distro"
+    if not home.is_dir():
+        made = distro.build(places.cache)
+        base_image.build(made)
+        scratch = home.with_suffix(".new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copytree(made.folder, scratch)
+        scratch.rename(home)
+    return Distro(home)
 
 
 def _ensure(places: Places, part: Part, *ports: int) -> bool:
