@@ -113,11 +113,13 @@ class Watcher:
         if info.get("start_time") != self._started:
             self._started = info.get("start_time")
             self._fresh_log()
-        state = koji.TASK_STATES[info["state"]]
+        state: str = koji.TASK_STATES[info["state"]]
         changed = state != self._state
-        if changed:
+        if changed and state not in ENDED:
             self._say_state(state, info.get("host_id"))
         news = state not in WAITING and self._read_log()
+        if state in ENDED:  # after all that happened before
+            self._say_state(state, None)
         self._draw()
         return changed or news
 
@@ -125,6 +127,8 @@ class Watcher:
         before, self._state = self._state, state
         host = self.call("getHost", host_id) if host_id and state == "OPEN" else None
         where = f" ({host['name']})" if host else ""
+        if before in WAITING and state not in WAITING:
+            self._screen.show([])  # it waits no longer
         came_from = f"{before.lower()} -> " if before else ""
         self._screen.say(f"{self._task_id} buildContainer: {came_from}{state.lower()}{where}")
 

@@ -98,6 +98,17 @@ def test_before_a_builder_has_it_the_wait_is_counted(build):
     build.clock.at(65, lambda: seen.update(text=terminal.text))
     assert run(build, terminal, columns=80) == 1
     assert "waiting for a builder 01:0" in seen["text"]
+    assert "waiting" not in terminal.text
+
+
+def test_the_last_stage_is_told_before_the_end(build):
+    build.clock.at(1, lambda: build.hub.open(build.task_id))
+    event(build, 5, "x86_64", "push", "done", seconds=1.0)
+    build.clock.at(5, lambda: build.hub.close(build.task_id, RESULT))
+    out = io.StringIO()
+    run(build, out)
+    told = out.getvalue()
+    assert told.index("x86_64   push") < told.index("open -> closed")
 
 
 def test_quiet_prints_the_result_only(build):
