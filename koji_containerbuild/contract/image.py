@@ -8,7 +8,6 @@ from typing import Any, Optional
 
 from koji_containerbuild.contract.codec import from_json, to_json
 
-
 LOG_FILE = "build.log"  # in the report artifact: all that the buildroot said
 
 
@@ -44,6 +43,14 @@ class StageTime:
 
     stage: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """The manifest list or OCI index over the arches, as pushed."""
+
+    digest: str
+    media_type: str
 
 
 @dataclass(frozen=True)

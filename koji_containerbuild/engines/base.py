@@ -49,8 +49,11 @@ class Engine(Protocol):
     def cancel(self, name: str) -> None:
         """Tell the job to end: one short request. Twice, too late, or unknown: no error."""
 
-    def remove(self, name: str) -> None:
-        """Forget an ended job. Not there is not an error."""
+    def remove(self, name: str, patience: float) -> bool:
+        """Forget a job that ends within `patience` seconds; False: it still runs, ask again.
+
+        Not there is not an error.
+        """
 
     def names(self) -> Collection[str]:
         """The jobs that are there, running or ended."""

@@ -86,22 +86,16 @@ class LocalEngine:
             if pid:
                 _signal(pid, signal.SIGTERM)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        for pid_file in self._jobs.glob(f"{name}/*/pid"):
+            if not _ends_by(deadline, pid_file):
+                return False
         shutil.rmtree(self._jobs / name, ignore_errors=True)
+        return True
 
     def names(self) -> Collection[str]:
         return [path.name for path in self._jobs.iterdir()] if self._jobs.is_dir() else []
-
-    def wait(self, name: str, seconds: float) -> bool:
-        """Whether every process of the job ended within that time."""
-        deadline = time.monotonic() + seconds
-        for pid_file in self._jobs.glob(f"{name}/*/pid"):
-            pid = _alive(pid_file)
-            while pid and _alive(pid_file):
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.02)
-        return True
 
 
 class _Watched:
@@ -166,6 +160,21 @@ def _alive(pid_file: Path) -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pid if _identity(pid) == text else 0
+
+
+def _ends_by(deadline: float, pid_file: Path) -> bool:
+    pid = _alive(pid_file)
+    try:
+        process = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        process = None
+    if process is None:
+        return True
+    try:
+        left = max(0.0, deadline - time.monotonic())
+        return bool(select.select([process], [], [], left)[0])
+    finally:
+        os.close(process)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -12,19 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from koji_containerbuild import __version__
-from koji_containerbuild.contract.image import ArchImage, Rpm
+from koji_containerbuild.contract.image import ArchImage, ImageIndex, Rpm
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.rules.pullspec import Pullspec
 
 ENGINE = "buildah"
-
-
-@dataclass(frozen=True)
-class IndexFacts:
-    """The index over the arches, as pushed."""
-
-    digest: str
-    media_type: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Facts:
     submitter: str  # who imports: the host's own user
     job: str  # name of the job on its engine
     images: tuple[ArchImage, ...]
-    index: IndexFacts
+    index: ImageIndex
     archives: Mapping[str, OutputFile]  # by arch
     logs: tuple[OutputFile, ...]
     started: int  # seconds since 1970

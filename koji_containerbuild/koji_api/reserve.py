@@ -61,8 +61,8 @@ class Reservations:
             f"No free release of {name}-{version} in {TRIES} tries.", do="Give one with --release."
         )
 
-    def refund(self, reservation: Reservation, cancelled: bool) -> None:
-        """Give the number back. Given back already is not an error."""
+    def refund(self, reservation: Reservation, cancelled: bool) -> bool:
+        """Give the number back; False if a build came of it. Given back already is no error."""
         state = koji.BUILD_STATES["CANCELED" if cancelled else "FAILED"]
         with asking(f"take back the reservation of {reservation.nvr}"):
             try:
@@ -73,6 +73,8 @@ class Reservations:
                 build = Lookups(self._session).build(str(reservation.nvr))
                 if build and build.state == "BUILDING":
                     raise
+                return not (build and build.state == "COMPLETE")
+        return True
 
     def _next_release(self, name: str, version: str) -> str:
         """The hub's idea, or for a release that it cannot count, ours."""

@@ -10,11 +10,10 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from koji_containerbuild.contract.image import LOG_FILE, ArchImage
+from koji_containerbuild.contract.image import ArchImage, ImageIndex
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.tasks import (
@@ -27,23 +26,14 @@ from koji_containerbuild.contract.tasks import (
 )
 from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api import import_
-from koji_containerbuild.koji_api.metadata import Facts, IndexFacts, OutputFile, document
+from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
 from koji_containerbuild.koji_api.reserve import Reservation
-from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry
-from koji_containerbuild.rules.manifests import Platform, build_index, goarch, index_type
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.index import Report, pull_report, push_index
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.tools import Task, Tools
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one arch's build told: the record, and its log on this host."""
-
-    image: ArchImage
-    log: Path
 
 
 def publish(
@@ -52,7 +42,7 @@ def publish(
     """Raises ServiceError; before the import, nothing is left that would be in the way."""
     repository = Pullspec.parse(plan.destination.repository)
     with stage(tools, "reports"):
-        reports = [_pull_report(o, repository, tools) for o in outcomes]
+        reports = [pull_report(o, repository, tools.registry, tools.work) for o in outcomes]
     with stage(tools, "index"):
         index = push_index(plan, [r.image for r in reports], tools.registry)
     warnings = [*plan.warnings, *(w for r in reports for w in r.image.warnings)]
@@ -72,28 +62,6 @@ def publish(
     )
 
 
-def _pull_report(outcome: Outcome, repository: Pullspec, tools: Tools) -> Report:
-    folder = tools.work / f"report-{outcome.arch}"
-    folder.mkdir()
-    pulled = pull_artifact(tools.registry, repository.at_digest(outcome.report), folder)
-    log = next(file.path for file in pulled.files if file.name == LOG_FILE)
-    return Report(ArchImage.from_json(pulled.config), log)
-
-
-def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry) -> IndexFacts:
-    """A manifest list, also of one arch, under the unique and the primary tag."""
-    repository = Pullspec.parse(plan.destination.repository)
-    kind = index_type(image.media_type for image in images)
-    entries = [
-        Platform(goarch(i.arch), "linux", "", i.digest, i.media_type, i.size) for i in images
-    ]
-    body = build_index(entries, kind)
-    digest = ""
-    for tag in filter(None, (plan.destination.unique_tag, plan.destination.primary_tag)):
-        digest = registry.put_manifest(repository.at_tag(tag), body, kind)
-    return IndexFacts(digest, kind)
-
-
 class _Upload:
     """The files of the build and its metadata, on this host."""
 
@@ -101,7 +69,7 @@ class _Upload:
         self,
         plan: BuildPlan,
         reports: Sequence[Report],
-        index: IndexFacts,
+        index: ImageIndex,
         tools: Tools,
         state: TaskState,
     ) -> None:
@@ -194,7 +162,7 @@ def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
     return build_id
 
 
-def _move_floating_tags(plan: BuildPlan, index: IndexFacts, registry: Registry) -> list[str]:
+def _move_floating_tags(plan: BuildPlan, index: ImageIndex, registry: Registry) -> list[str]:
     """What could not be moved comes back as warnings: the build is done."""
     spec = Pullspec.parse(plan.destination.repository).at_digest(index.digest)
     warnings = []

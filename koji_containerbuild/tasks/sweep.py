@@ -26,7 +26,8 @@ def sweep(session: Session, hub: str, config: Config, engine: Engine) -> list[in
                 Reservations(session, generator, task_id).refund(reservation, now == CANCELED)
             except ServiceError:
                 continue  # the hub is asked again by the next sweep
-        engine.remove(state.name)
-        state.forget()
-        cleared.append(task_id)
+        state.forget_reservation()
+        if engine.remove(state.name, patience=0):
+            state.forget()
+            cleared.append(task_id)
     return cleared

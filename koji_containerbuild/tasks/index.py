@@ -1,0 +1,65 @@
+"""What the arches' builds left in the registry: their reports, and the index made over them.
+
+A few calls to the registry, so no machine is taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from koji_containerbuild.contract.image import LOG_FILE, ArchImage, ImageIndex
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.registry.artifact import pull_artifact
+from koji_containerbuild.registry.client import Registry
+from koji_containerbuild.rules.manifests import Platform, build_index, goarch, index_type
+from koji_containerbuild.rules.pullspec import Pullspec
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one arch's build told: the record, and its log on this host."""
+
+    image: ArchImage
+    log: Path
+
+
+def pull_report(outcome: Outcome, repository: Pullspec, registry: Registry, work: Path) -> Report:
+    """The artifact that the buildroot left beside the image."""
+    folder = work / f"report-{outcome.arch}"
+    folder.mkdir()
+    pulled = pull_artifact(registry, repository.at_digest(outcome.report), folder)
+    log = next(file.path for file in pulled.files if file.name == LOG_FILE)
+    return Report(ArchImage.from_json(pulled.config), log)
+
+
+def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry) -> ImageIndex:
+    """A manifest list, also of one arch, under the unique and the primary tag."""
+    repository = Pullspec.parse(plan.destination.repository)
+    kind = index_type(image.media_type for image in images)
+    entries = [
+        Platform(goarch(i.arch), "linux", "", i.digest, i.media_type, i.size) for i in images
+    ]
+    body = build_index(entries, kind)
+    digest = ""
+    for tag in filter(None, (plan.destination.unique_tag, plan.destination.primary_tag)):
+        digest = registry.put_manifest(repository.at_tag(tag), body, kind)
+    return ImageIndex(digest, kind)
+
+
+def unpublish(plan: BuildPlan, outcomes: Sequence[Outcome], registry: Registry) -> None:
+    """Take back what a failed build has pushed, as far as the registry lets us.
+
+    Never raises: the error that brought us here is the one to tell.
+    """
+    repository = Pullspec.parse(plan.destination.repository)
+    with suppress(ServiceError):
+        for digest in (d for o in outcomes for d in (o.image, o.report) if d):
+            registry.delete_manifest(repository.at_digest(digest))
+    with suppress(ServiceError):  # NotFound, mostly: it was not made yet
+        index = registry.manifest(repository.at_tag(plan.destination.unique_tag))
+        registry.delete_manifest(repository.at_digest(index.digest))
