@@ -18,10 +18,7 @@ from koji_containerbuild.tasks.publish import publish
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.tools import Task, Tools
 
-
-PATIENCE = (
-    2.0  # seconds for a cancelled build to end; kojid gives us three, the sweep does the rest
-)
+PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
 
 
 def run_build(request: BuildRequest, task: Task, tools: Tools) -> BuildResult:
