@@ -37,7 +37,7 @@ def import_once(admin: Admin, distro: Distro, image: base_image.Pushed) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             archive = _archive(Path(scratch), image)
             metadata = _metadata(distro, image, archive)
-            session.uploadWrapper(str(archive), folder)
+            admin.upload(archive, folder)
             session.CGImport(metadata, folder)
     admin.add_package(NAME)
     if DEST_TAG not in {tag["name"] for tag in session.listTags(NVR)}:

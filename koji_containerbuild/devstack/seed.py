@@ -6,6 +6,7 @@ Every step looks first, so that running it again changes nothing.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,12 @@ class Admin:
         if user not in allowed:
             self.session.grantCGAccess(user, generator, create=True)
 
+    def upload(self, path: Path, folder: str) -> None:
+        """To the hub's work folder. Koji's client (1.36.1) never closes the file."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.session.uploadWrapper(str(path), folder)
+
     def import_build(self, rpms: Iterable[Path], tag: str) -> str:
         """Import one source rpm with its binary ones, and tag the build; its name.
 
@@ -107,7 +114,7 @@ class Admin:
         if not self.session.getBuild(nvr):
             folder = f"cli-import/{nvr}.{time.time_ns()}"
             for path in ordered:
-                self.session.uploadWrapper(str(path), folder)
+                self.upload(path, folder)
                 self.session.importRPM(folder, path.name)
         self.add_package(koji.parse_NVR(nvr)["name"], tag)
         if tag not in {one["name"] for one in self.session.listTags(nvr)}:
