@@ -70,12 +70,12 @@ def _parser(quiet: bool) -> Any:
 def _add_flag(parser: Any, row: Any, text: str) -> None:
     from koji_containerbuild.contract.options import kind_of
 
-    kind, rules = kind_of(row), row.metadata
+    rules = row.metadata
     how: dict[str, Any] = {"metavar": rules.get("metavar")}
-    if kind is bool:
+    if row.default is False:
         how = {"action": "store_true"}
-    elif isinstance(kind, list) and not rules.get("words"):
-        how.update(action="append", type=kind[0].__name__.replace("str", "string"))
+    elif row.default == () and not rules.get("words"):
+        how.update(action="append", type={str: "string", int: "int"}[kind_of(row)[0]])
     parser.add_option(rules["flag"], dest=row.name, default=None, help=text, **how)
 
 

@@ -179,3 +179,16 @@ def test_koji_call_makes_a_task_too(stack):
     done = stack.koji("call", "--python", "buildContainer", "--kwargs", wish)
     assert done.returncode == 0, done.stderr
     stack.session().cancelTask(int(done.stdout))
+
+
+@pytest.mark.stack()
+def test_the_real_command_waits_for_a_build_that_fails_and_says_why(stack):
+    target = stack.session().getBuildTargets()[0]["name"]
+    missing = f"{stack.addresses.git}/container/hello.git#{'0' * 40}"
+    done = stack.koji("container-build", target, missing, "--git-branch=f43", "--wait", "--scratch")
+    task_id = int(done.stdout.split("Created task: ")[1].split()[0])
+    assert done.returncode == 1
+    assert f"{task_id} buildContainer: free" in done.stdout
+    assert "-> failed" in done.stdout
+    assert f"Task {task_id} failed." in done.stderr
+    assert f"koji -p devstack watch-logs {task_id}" in done.stderr
