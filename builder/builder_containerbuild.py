@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import koji
-import requests
 from koji.tasks import BaseTaskHandler
 
 from koji_containerbuild.config import config_path, load
@@ -13,6 +12,7 @@ from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.source.download import read_url
 from koji_containerbuild.tasks.build import run_build
 from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
@@ -58,10 +58,3 @@ def fault(error):
     """The error as Koji passes it on: its words, and a code, and no traceback."""
     kind = type(type(error).__name__, (koji.GenericError,), {"faultCode": error.fault_code})
     return kind(f"{error.what}\n{error.do}".strip())
-
-
-def read_url(url):
-    """The text of a .repo file."""
-    answer = requests.get(url, timeout=60)
-    answer.raise_for_status()
-    return answer.text

@@ -20,8 +20,13 @@ class BuildRequest:
     options: BuildOptions
 
     @classmethod
-    def read(cls, src: Any, target: Any, opts: Any) -> BuildRequest:
-        """Read what came over the wire. Raises BadRequest; the same words at hub and builder."""
+    def read(
+        cls, src: Any, target: Any, opts: Any, *, on_this_machine: bool = False
+    ) -> BuildRequest:
+        """Read what came over the wire. Raises BadRequest; the same words at hub and builder.
+
+        A source `on_this_machine` is for a build without Koji alone.
+        """
         if not isinstance(src, str) or not src:
             raise BadRequest("The source is not a URL.", do="Give it as the first parameter.")
         if not isinstance(target, str) or not target:
@@ -33,4 +38,4 @@ class BuildRequest:
             check_isolated_release(options.release or "")
         elif options.release:
             check_release(options.release)
-        return cls(SourceUrl.parse(src), target, options)
+        return cls(SourceUrl.parse(src, on_this_machine), target, options)

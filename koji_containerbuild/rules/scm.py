@@ -34,19 +34,21 @@ class SourceUrl:
     revision: str  # a commit id, or a branch or tag
 
     @classmethod
-    def parse(cls, text: str) -> SourceUrl:
-        """Raises BadRequest, saying which part is wrong."""
+    def parse(cls, text: str, on_this_machine: bool = False) -> SourceUrl:
+        """Raises BadRequest, saying which part is wrong. file:// is for `on_this_machine` only."""
         if "://" not in text or "#" not in text:
             raise BadRequest(f"'{_shown(text)}' is not a source URL.", do=_FORM)
         if re.search(r"[\x00-\x20\x7f]", text):
             raise BadRequest("The source URL holds a blank or a control character.", do=_FORM)
         parts = urlsplit(text)
-        if parts.scheme not in SCHEMES:
+        local = on_this_machine and parts.scheme == "file"
+        if parts.scheme not in SCHEMES and not local:
             raise BadRequest(
                 f"The source URL begins with '{parts.scheme}://', which Koji does not read.",
                 do=f"Use one of {', '.join(s + '://' for s in SCHEMES)}.",
             )
-        if not parts.hostname or parts.hostname.startswith("-") or len(parts.path) < 2:
+        host = "localhost" if local else parts.hostname or ""
+        if not host or host.startswith("-") or len(parts.path) < 2:
             raise BadRequest(f"'{_shown(text)}' names no host or no repository.", do=_FORM)
         if parts.password:
             raise BadRequest(

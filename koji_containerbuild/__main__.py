@@ -1,0 +1,168 @@
+"""`python -m koji_containerbuild`: build a git commit on this machine, without Koji.
+
+What a packager builds here is what Koji would build of the same commit: the same rules, the same
+plan, the same buildroot program. Only the release number and the tags differ, since nobody here
+gives them out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import Field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from koji_containerbuild.config import Config, config_path, load
+from koji_containerbuild.contract.codec import NotThisRecord
+from koji_containerbuild.contract.events import Event
+from koji_containerbuild.contract.options import flags, kind_of
+from koji_containerbuild.contract.plan import BuildPlan, RepoFile
+from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.errors import BadRequest, ContainerBuildError
+
+MEANT_FOR_KOJI = ("scratch", "isolated", "userdata")  # options that say nothing here
+
+
+def main(words: Optional[Sequence[str]] = None) -> int:
+    """0 built, 1 failed, 2 the call is wrong, 130 interrupted."""
+    given = _parser().parse_args(words)
+    try:
+        return _run(given)
+    except BadRequest as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ContainerBuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted: the build was told to end.", file=sys.stderr)
+        return 130
+
+
+def _run(given: argparse.Namespace) -> int:
+    # Here, so that --help costs nothing.
+    from koji_containerbuild.engines.choose import choose
+    from koji_containerbuild.registry.access import open_registry
+    from koji_containerbuild.tasks.standalone import Place, again, build_alone, prepare_alone
+
+    path = given.config or config_path()
+    config = _config(path, given.registry)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        registry = stack.enter_context(open_registry(config))
+        place = Place(config, choose(config, path), registry, work)
+        if given.plan:
+            plan = again(_read_plan(given.plan), config, int(time.time()))
+        else:
+            request = _request(given)
+            plan = prepare_alone(request, _repos(given), place, int(time.time()))
+        if given.write_plan:
+            given.write_plan.write_text(plan.to_json() + "\n", encoding="utf-8")
+        print(f"Building {plan.nvr} for {', '.join(plan.arches)}", flush=True)
+        for warning in plan.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        for where in build_alone(plan, place, _Output()):
+            print(f"Image: {where}")
+    return 0
+
+
+def _config(path: Path, registry: str) -> Config:
+    config = load(path)
+    if registry:
+        config = replace(config, registry=replace(config.registry, url=registry))
+    if not config.registry.url:
+        raise BadRequest("No registry to push to.", do="Give --registry, or url in [registry].")
+    return config
+
+
+def _request(given: argparse.Namespace) -> BuildRequest:
+    if not given.source:
+        raise BadRequest("Nothing to build.", do="Give a source URL, or --plan FILE.")
+    names = [f.name for f in flags() if f.name not in MEANT_FOR_KOJI]
+    options = {name: getattr(given, name) for name in names if getattr(given, name)}
+    options["scratch"] = True  # as every build is whose release number nobody gives out
+    return BuildRequest.read(given.source, "local", options, on_this_machine=True)
+
+
+def _read_plan(path: Path) -> BuildPlan:
+    try:
+        return BuildPlan.from_json(path.read_bytes())
+    except (OSError, NotThisRecord) as error:
+        raise BadRequest(
+            f"{path} is not a plan: {error}.", do="Take plan.json of a task."
+        ) from error
+
+
+def _repos(given: argparse.Namespace) -> list[RepoFile]:
+    """--repo-url from the network, --repo-file from this machine."""
+    from koji_containerbuild.rules.repos import PREFIX, check_repo_url, user_repo_name
+    from koji_containerbuild.source.download import read_url
+
+    found = [
+        RepoFile(user_repo_name(url), read_url(check_repo_url(url)))
+        for url in given.yum_repourls or ()
+    ]
+    for path in given.repo_file or ():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadRequest(f"Cannot read the repo file {path}: {error}.") from error
+        name = path.name if path.name.startswith(PREFIX) else f"{PREFIX}{path.name}"
+        found.append(RepoFile(name, text))
+    return found
+
+
+class _Output:
+    """Everything the build says goes to standard output."""
+
+    def write(self, name: str, data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+
+    def relay(self, event: Event) -> None:
+        """It is in the log already."""
+
+    def flush(self, now: bool = False) -> None:
+        sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m koji_containerbuild",
+        description="Build a container image of a git commit on this machine, without Koji, "
+        "and push it to a registry under a tag of its own.",
+        epilog="The configuration is that of a Koji builder (docs/operating.md).",
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="as Koji takes it: git+https://HOST/REPO#COMMIT; or file:///REPO#COMMIT",
+    )
+    parser.add_argument("--plan", type=Path, help="build a plan again: plan.json of a Koji task")
+    parser.add_argument("--write-plan", type=Path, metavar="FILE", help="keep the plan")
+    parser.add_argument("--config", type=Path, help="the configuration file")
+    parser.add_argument("--registry", default="", metavar="HOST[:PORT]", help="where to push to")
+    parser.add_argument(
+        "--repo-file", type=Path, action="append", metavar="FILE", help="a .repo file to use"
+    )
+    for option in flags():
+        if option.name not in MEANT_FOR_KOJI:
+            _add_flag(parser, option)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
+    kind = kind_of(option)
+    rules: dict[str, Any] = {"metavar": option.metadata.get("metavar")}
+    if isinstance(kind, list) and not option.metadata.get("words"):
+        rules |= {"action": "append", "type": kind[0]}
+    help_text = option.metadata["help"].replace("%", "%%")
+    parser.add_argument(option.metadata["flag"], dest=option.name, help=help_text, **rules)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
