@@ -1,4 +1,4 @@
-"""The command: python -m koji_containerbuild.devstack up|status|down|reset."""
+"""The command: python -m koji_containerbuild.devstack up|demo|status|down|reset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from koji_containerbuild.devstack import example
+from koji_containerbuild.devstack import demo, example
 from koji_containerbuild.devstack.places import find_places
 from koji_containerbuild.devstack.profile import home_profile
 from koji_containerbuild.devstack.stack import Stack
@@ -29,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "up":
             return _up(stack, arguments)
+        if arguments.command == "demo":
+            up = _up(stack, arguments)
+            demo.show(stack)
+            return up
         if arguments.command == "status":
             return _status(stack)
         if arguments.command == "down":
@@ -106,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     what = {
         "up": "start what does not run; safe to repeat",
         "status": f"what runs, and the addresses; exit code 0 if all is up, {DOWN} if not",
+        "demo": "up, then build the worked example and show what came of it",
         "down": "end all parts; what they know stays",
         "reset": "end all parts and delete the state folder (the cache stays)",
     }
@@ -114,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--state", metavar="DIR", help="state folder; default: $KCB_STATE, else ./.state"
         )
-        if name == "up":
+        if name in ("up", "demo"):
             command.add_argument(
                 "--no-profile",
                 dest="profile",
