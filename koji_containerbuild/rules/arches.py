@@ -31,7 +31,7 @@ def choose(
             f"The arch {foreign[0]} is not an arch of the build tag.",
             do=f"Choose among {', '.join(tag) or 'none: the tag has no arches'}.",
         )
-    wanted = override or tag
+    wanted = tuple(dict.fromkeys(override)) or tag
     chosen = tuple(a for a in wanted if (not only or a in only) and a not in exclude)
     if not chosen:
         raise BadRequest(

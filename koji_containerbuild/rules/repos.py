@@ -10,6 +10,8 @@ from koji_containerbuild.errors import BadRequest
 
 PREFIX = "koji-containerbuild-"  # of the file names: none of them may be left in an image
 
+_FORM = "Write http:// or https://, a host and a path."
+
 
 def koji_repo(topurl: str, tag: str, repo_id: int) -> tuple[str, str]:
     """Name and text of the file for a tag's repo at one repo id, the same for all arches.
@@ -27,11 +29,15 @@ def koji_repo(topurl: str, tag: str, repo_id: int) -> tuple[str, str]:
 
 def check_repo_url(url: str) -> str:
     """A URL of a .repo file. Raises BadRequest."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        raise BadRequest(f"'{url}' is not a URL of a .repo file.", do="Write http:// or https://.")
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as error:
+        raise BadRequest(f"'{url}' is not a URL of a .repo file: {error}.", do=_FORM) from error
     if parts.password:
         raise BadRequest("The URL of a .repo file holds a password.", do="Remove it.")
+    if not right or re.search(r"\s", url):
+        raise BadRequest(f"'{url}' is not a URL of a .repo file.", do=_FORM)
     return url
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from koji_containerbuild.errors import BadRequest
 
@@ -40,7 +40,7 @@ class SourceUrl:
             raise BadRequest(f"'{_shown(text)}' is not a source URL.", do=_FORM)
         if re.search(r"[\x00-\x20\x7f]", text):
             raise BadRequest("The source URL holds a blank or a control character.", do=_FORM)
-        parts = urlsplit(text)
+        parts = _split(text)
         local = on_this_machine and parts.scheme == "file"
         if parts.scheme not in SCHEMES and not local:
             raise BadRequest(
@@ -78,6 +78,15 @@ class SourceUrl:
         """
         where = self.text.partition("#")[0].removeprefix("git+")
         return f"{where}#{commit}"
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # looked at when asked for
+        return parts
+    except ValueError as error:
+        raise BadRequest(f"'{_shown(text)}' is not a URL: {error}.", do=_FORM) from error
 
 
 def _clone_url(scheme: str, netloc: str, path: str) -> str:
