@@ -1,0 +1,78 @@
+"""Names of builds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.rules import nvr
+from koji_containerbuild.rules.nvr import NVR
+
+NAMES = st.from_regex(nvr.NAME, fullmatch=True)
+VERSIONS = st.from_regex(nvr.VERSION, fullmatch=True)
+RELEASES = st.from_regex(nvr.RELEASE, fullmatch=True)
+CHECKS = (nvr.check_name, nvr.check_version, nvr.check_release, nvr.check_isolated_release)
+
+
+@given(NAMES, VERSIONS, RELEASES)
+def test_a_name_that_was_written_is_read_again(name: str, version: str, release: str):
+    assert NVR.parse(str(NVR(name, version, release))) == NVR(name, version, release)
+
+
+@given(st.text())
+def test_a_text_is_a_build_name_or_refused(text: str):
+    try:
+        assert str(NVR.parse(text)) == text
+    except BadRequest:
+        assert text.count("-") < 2 or not all(text.rsplit("-", 2))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@given(text=st.text())
+def test_a_check_gives_back_what_it_was_given_or_refuses(check, text: str):
+    try:
+        assert check(text) == text
+    except BadRequest as error:
+        assert error.do
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_newline_at_the_end_is_noticed(check):
+    with pytest.raises(BadRequest):
+        check("1.1\n")
+
+
+@pytest.mark.parametrize("version", ["1-0", "1/0", "", "1 0", "1:0"])
+def test_a_version_that_koji_cannot_hold_is_refused(version: str):
+    with pytest.raises(BadRequest, match="no dash, no slash"):
+        nvr.check_version(version)
+
+
+@pytest.mark.parametrize("release", ["1", "1.fc43", "3.1", "12_rc1.el9", "1a"])
+def test_a_release_is_accepted(release: str):
+    assert nvr.check_release(release) == release
+
+
+@pytest.mark.parametrize("release", ["", "fc43", "1..2", "1.", "1-2", ".1", "1 "])
+def test_a_release_is_refused(release: str):
+    with pytest.raises(BadRequest, match="Begin with a digit"):
+        nvr.check_release(release)
+
+
+@pytest.mark.parametrize("release", ["1", "1.", "1.x", "", "1.1.fc43", "a.1"])
+def test_an_isolated_build_needs_numbers_with_dots(release: str):
+    with pytest.raises(BadRequest, match=r"like 3\.1"):
+        nvr.check_isolated_release(release)
+
+
+@given(RELEASES)
+def test_the_next_release_is_another_and_valid(release: str):
+    after = nvr.next_release(release)
+    assert after != release
+    assert nvr.check_release(after) == after
+
+
+def test_after_a_release_that_does_not_count_comes_one():
+    assert nvr.next_release("fc43") == "1"
