@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -17,6 +18,7 @@ from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
 from koji_containerbuild.buildroot.stages.push import LocalImage, parent_image, push
+from koji_containerbuild.buildroot.stages.repo_traces import has_traces, without_traces
 from koji_containerbuild.buildroot.stages.report import report
 from koji_containerbuild.buildroot.stages.repos import repos
 from koji_containerbuild.buildroot.stages.rewrite_from import rewrite_from
@@ -53,6 +55,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
     with step("parents and repos"):
         parent = parent_image(tools.registry, pinned.get(dockerfile.final_parent or ""), arch)
         local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
+        has_repos = has_repo_layer(dockerfile, pinned, local)
         recipe = tools.work / "Dockerfile"
         recipe.write_text(rewrite_from(dockerfile, local, added), encoding="utf-8")
 
@@ -68,10 +71,11 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
             sizes = tools.builder.layer_sizes(name)
             with tools.builder.mounted(name) as tree:
                 rpms = list_rpms(tree)
+                traces = has_traces(tree, plan.repos, has_repos)
 
         with step("push"):
-            made = LocalImage(name, parent, has_repo_layer(dockerfile, pinned, local))
-            pushed = push(made, to, tools.builder, tools.registry)
+            made = LocalImage(name, parent, has_repos, traces)
+            pushed = push(made, to, tools, partial(without_traces, plan.repos))
 
     with step("report"):
         image = ArchImage(

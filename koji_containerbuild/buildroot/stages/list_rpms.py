@@ -16,15 +16,14 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 from koji_containerbuild.buildroot.programs import output
+from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.contract.image import Rpm
 
 PLACES = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 FILES = ("rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages.db", "Packages")
 NOBODY = 65534
-MAX_LINKS = 20
 
 _SIGNATURE = "%|RSAHEADER?{%{RSAHEADER:pgpsig}}:{%|DSAHEADER?{%{DSAHEADER:pgpsig}}:{%|SIGPGP?{%{SIGPGP:pgpsig}}:{%|SIGGPG?{%{SIGGPG:pgpsig}}:{-}|}|}|}|"  # noqa: E501
 FORMAT = (
@@ -80,31 +79,3 @@ def _copy_database(tree: Path, place: str, to: Path) -> bool:
         for path in (to, *to.iterdir()):
             os.chown(path, NOBODY, NOBODY)
     return found
-
-
-def inside(tree: Path, path: str) -> Optional[Path]:
-    """`path` in a file tree that is not ours: its links are followed within the tree only.
-
-    Returns None for what is not there or leads in a circle.
-    """
-    todo, done, links = path.strip("/").split("/"), [""], 0
-    while todo:
-        part = todo.pop(0)
-        if part in ("", "."):
-            continue
-        if part == "..":
-            done = done[:-1] or [""]
-            continue
-        here = tree.joinpath(*done, part)
-        if here.is_symlink():
-            links += 1
-            target = os.readlink(here)
-            done = [""] if target.startswith("/") else done
-            todo = [*target.split("/"), *todo]
-            if links > MAX_LINKS:
-                return None
-        elif here.exists():
-            done = [*done, part]
-        else:
-            return None
-    return tree.joinpath(*done)

@@ -13,11 +13,12 @@ builder's leftovers, so that the same plan gives the same digest.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional
 
-from koji_containerbuild.buildroot.tools import Builder
+from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.contract.image import Layer
 from koji_containerbuild.errors import BuildFailed
 from koji_containerbuild.registry.client import Manifest, Registry
@@ -59,6 +60,7 @@ class LocalImage:
     name: str  # in the builder's store
     parent: Optional[ParentImage]  # None: scratch
     repo_layer: bool  # whether the first layer above the parent holds repo files
+    traces: bool = False  # whether a layer of its own has taken something over from that one
 
     def layers(self, config: bytes, sizes: Sequence[int]) -> tuple[Layer, ...]:
         """The layers of the pushed image; `sizes` are those of the local one."""
@@ -97,19 +99,47 @@ def _of_arch(registry: Registry, index: Manifest, arch: str) -> Manifest:
     raise BuildFailed(f"The parent image {index.spec} has no image for {arch}.")
 
 
-def push(image: LocalImage, to: Pullspec, builder: Builder, registry: Registry) -> PushedImage:
-    """Pushing twice gives the same digest."""
+def push(
+    image: LocalImage, to: Pullspec, tools: Tools, clean: Callable[[Path, Path], str]
+) -> PushedImage:
+    """Pushing twice gives the same digest. `clean`: makes a layer without traces; its diff_id."""
+    registry = tools.registry
     if image.parent:
         for layer in image.parent.manifest["layers"]:
             registry.copy_blob(image.parent.spec, to, layer["digest"])
-    builder.push(image.name, str(to))
+    tools.builder.push(image.name, str(to))
     raw = registry.manifest(to)
     manifest, config = finished(raw.body, registry.config(to, raw), image)
+    if image.traces:
+        manifest, config = _cleaned(manifest, config, image, to, tools, clean)
     registry.put_blob(to, config)
     digest = registry.put_manifest(to, manifest, DOCKER_MANIFEST)
     if digest != raw.digest:
         registry.delete_manifest(to.at_digest(raw.digest))
     return PushedImage(manifest, config, digest)
+
+
+def _cleaned(
+    manifest: bytes,
+    config: bytes,
+    image: LocalImage,
+    to: Pullspec,
+    tools: Tools,
+    clean: Callable[[Path, Path], str],
+) -> tuple[bytes, bytes]:
+    """The image with each layer of its own made anew."""
+    document, settings = json.loads(manifest), json.loads(config)
+    old, new = tools.work / "layer-old", tools.work / "layer-new"
+    own = len(image.parent.manifest["layers"]) if image.parent else 0
+    for place, layer in list(enumerate(document["layers"]))[own:]:
+        tools.registry.blob_to_file(to, layer["digest"], old)
+        settings["rootfs"]["diff_ids"][place] = clean(old, new)
+        layer["digest"] = tools.registry.put_blob(to, new)
+        layer["size"] = new.stat().st_size
+        old.unlink()
+    body = to_bytes(settings)
+    document["config"] = {**document["config"], "size": len(body), "digest": sha256(body)}
+    return to_bytes(document), body
 
 
 def finished(manifest: bytes, config: bytes, image: LocalImage) -> tuple[bytes, bytes]:
