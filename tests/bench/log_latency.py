@@ -1,0 +1,68 @@
+"""How long after it is written a line can be read through the hub."""
+
+from __future__ import annotations
+
+import platform
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import koji
+
+from koji_containerbuild.contract.tasks import arch_log
+from tests.bench.figures import Aim, Figure, part, spread
+from tests.bench.koji_build import ENDED, BuildBroke, start
+from tests.bench.raw import Raw
+from tests.bench.site import Site, talking
+
+LINES = 200
+PAUSE = 0.05  # seconds between two lines
+LOOK = 0.03  # seconds between two looks: half of it is in the figures
+LINE = re.compile(rb"^bench-line \d+ (\d+\.\d+)$", re.M)
+
+
+def log_latency(site: Site) -> list[tuple[str, list[Figure]]]:
+    """Beside it: the same lines out of buildah's own pipe."""
+    dockerfile = talking(LINES, PAUSE)
+    context = site.context("talking", dockerfile)
+    with Raw(site).talking(context) as lines:
+        raw = [late for line in lines for late in _lateness(line)]
+    ours = list(_through_the_hub(site, dockerfile))
+    rows = []
+    for name, share, old, aim in (("p50", 0.5, 0.55, None), ("p95", 0.95, 1.01, Aim(0.5))):
+        late = part(ours, share)
+        rows.append(
+            Figure(f"{name} through the hub", late, "s", old, "old", late / old, spread(ours), aim)
+        )
+        rows.append(Figure(f"{name} from buildah's pipe", part(raw, share)))
+    rows.append(Figure("lines seen", len(ours), "", LINES, "written", len(ours) / LINES))
+    return [(f"line written → readable ({LINES} lines)", rows)]
+
+
+def _through_the_hub(site: Site, dockerfile: str) -> Iterator[float]:
+    session = site.stack.session()
+    task = start(site, site.commit("talking", dockerfile))
+    name = arch_log(platform.machine())
+    while name not in session.listTaskOutput(task) and not _ended(session, task):
+        time.sleep(LOOK)
+    offset, rest, ended = 0, b"", False
+    while not ended:
+        ended = _ended(session, task)
+        data = session.downloadTaskOutput(task, name, offset=offset)
+        offset += len(data)
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        yield from _lateness(whole + newline)
+        time.sleep(LOOK)
+    if session.getTaskInfo(task)["state"] != koji.TASK_STATES["CLOSED"]:
+        raise BuildBroke(f"Task {task} did not succeed.")
+
+
+def _ended(session: Any, task: int) -> bool:
+    return session.getTaskInfo(task)["state"] in ENDED
+
+
+def _lateness(data: bytes) -> Iterator[float]:
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    for written in LINE.findall(data):
+        yield max(0.0, now - float(written))
