@@ -11,11 +11,15 @@ from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.koji_api.task_logs import TaskLogs
+from koji_containerbuild.registry import transport  # noqa: F401 — see below
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.source.download import read_url
 from koji_containerbuild.tasks.build import run_build
 from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
+
+# kojid forks for each task: what is loaded here, once, no task loads again. So is the registry's
+# transport, which the registry client loads only when it is spoken to.
 
 
 class BuildContainerTask(BaseTaskHandler):

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from koji_containerbuild.buildroot.console import Console
@@ -50,6 +50,7 @@ class Buildah:
         """`from`, `copy`, `commit`: no Dockerfile, so no ONBUILD of the parent is set off."""
         if self._has(name):
             return
+        self.pull(parent)
         container = self._output("from", "-q", "--pull-never", parent).strip()
         try:
             self._output("copy", "-q", container, str(files), folder)
@@ -100,7 +101,7 @@ class Buildah:
 
     def remove(self, image: str) -> None:
         """Its layers go too, unless another image stands on them."""
-        if self._has(image):
+        with suppress(ServiceError):  # it was not made
             self._output("rmi", "--force", image)
 
     def tools(self) -> Sequence[Tool]:

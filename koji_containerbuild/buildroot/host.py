@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 
 from koji_containerbuild import __version__
 from koji_containerbuild.buildroot.programs import output
 from koji_containerbuild.buildroot.stages.list_rpms import query
+from koji_containerbuild.buildroot.tools import Builder
 from koji_containerbuild.contract.image import Buildroot, Rpm, Tool
 
 
-def describe(tools: Sequence[Tool]) -> Buildroot:
+def describe(builder: Builder) -> Buildroot:
     """Whatever is true of this place: nothing is made up where something is not known."""
     system = platform.uname()
     return Buildroot(
@@ -21,7 +21,7 @@ def describe(tools: Sequence[Tool]) -> Buildroot:
         os=_os(),
         arch=system.machine,
         container="none" if not Path("/run/.containerenv").exists() else "oci",
-        tools=(Tool("koji-containerbuild", __version__), Tool("git", _git()), *tools),
+        tools=(Tool("koji-containerbuild", __version__), Tool("git", _git()), *builder.tools()),
         rpms=_rpms(),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -17,14 +18,19 @@ from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
-from koji_containerbuild.buildroot.stages.push import LocalImage, parent_image, push
+from koji_containerbuild.buildroot.stages.push import (
+    LocalImage,
+    parent_image,
+    push_image,
+    push_layers,
+)
 from koji_containerbuild.buildroot.stages.repo_traces import has_traces, without_traces
 from koji_containerbuild.buildroot.stages.report import report
 from koji_containerbuild.buildroot.stages.repos import repos
 from koji_containerbuild.buildroot.stages.rewrite_from import rewrite_from
 from koji_containerbuild.buildroot.step import Steps
 from koji_containerbuild.buildroot.tools import Builder, BuildJob, Tools
-from koji_containerbuild.contract.image import ArchImage
+from koji_containerbuild.contract.image import ArchImage, Rpm
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, sha256
@@ -53,49 +59,65 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         buildinfo(dockerfile.text, text, image_name(plan), files)
 
     with step("parents and repos"):
-        parent = parent_image(tools.registry, pinned.get(dockerfile.final_parent or ""), arch)
         local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
         has_repos = has_repo_layer(dockerfile, pinned, local)
         recipe = tools.work / "Dockerfile"
         recipe.write_text(rewrite_from(dockerfile, local, added), encoding="utf-8")
 
-    with local_image(plan, arch, tools.builder) as name, ThreadPoolExecutor(1) as aside:
-        place = aside.submit(lambda: host.describe(tools.builder.tools()))
+    with local_image(plan, arch, tools.builder) as name, ThreadPoolExecutor(2) as aside:
+        place = aside.submit(host.describe, tools.builder)
+        below = pinned.get(dockerfile.final_parent or "")
+        parent = aside.submit(parent_image, tools.registry, below, arch)
         with step("build"):
             begin = tools.console.size
             job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
             tools.builder.build(job, tools.console)
             end = tools.console.size
 
-        with step("list rpms"):
-            sizes = tools.builder.layer_sizes(name)
-            with tools.builder.mounted(name) as tree:
-                rpms = list_rpms(tree)
-                traces = has_traces(tree, plan.repos, has_repos)
-
+        seen = aside.submit(look_inside, name, plan, has_repos, tools.builder, step)
         with step("push"):
-            made = LocalImage(name, parent, has_repos, traces)
-            pushed = push(made, to, tools, partial(without_traces, plan.repos))
+            made = LocalImage(name, parent.result(), has_repos)
+            push_layers(made, to, tools)
+            clean = partial(without_traces, plan.repos) if seen.result().traces else None
+            pushed = push_image(made, to, tools, clean)
 
-    with step("report"):
-        image = ArchImage(
-            arch=arch,
-            digest=pushed.digest,
-            media_type=DOCKER_MANIFEST,
-            size=len(pushed.manifest),
-            config_digest=sha256(pushed.config),
-            config=json.loads(pushed.config),
-            parent_config_digest=parent.config_digest if parent else None,
-            layers=made.layers(pushed.config, sizes),
-            rpms=rpms,
-            help_file=help_file,
-            buildroot=place.result(),
-            build_log=(begin, end),
-            timeline=step.timeline,
-            warnings=(),
-        )
-        digest = report(image, tools.console.path, to.at_tag(f"{to.tag}-report"), tools.registry)
+        with step("report"):
+            image = ArchImage(
+                arch=arch,
+                digest=pushed.digest,
+                media_type=DOCKER_MANIFEST,
+                size=len(pushed.manifest),
+                config_digest=sha256(pushed.config),
+                config=json.loads(pushed.config),
+                parent_config_digest=made.parent.config_digest if made.parent else None,
+                layers=made.layers(pushed.config, seen.result().layer_sizes),
+                rpms=seen.result().rpms,
+                help_file=help_file,
+                buildroot=place.result(),
+                build_log=(begin, end),
+                timeline=step.timeline,
+                warnings=(),
+            )
+            spec = to.at_tag(f"{to.tag}-report")
+            digest = report(image, tools.console.path, spec, tools.registry)
     return Outcome(arch, image=pushed.digest, report=digest)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the finished image told."""
+
+    layer_sizes: Sequence[int]
+    rpms: tuple[Rpm, ...]
+    traces: bool
+
+
+def look_inside(name: str, plan: BuildPlan, has_repos: bool, builder: Builder, step: Steps) -> Seen:
+    """While the image is being pushed: the two do not need each other."""
+    with step("list rpms"):
+        sizes = builder.layer_sizes(name)
+        with builder.mounted(name) as tree:
+            return Seen(sizes, list_rpms(tree), has_traces(tree, plan.repos, has_repos))
 
 
 @contextmanager

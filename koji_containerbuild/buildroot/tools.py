@@ -30,7 +30,7 @@ class Builder(Protocol):
     def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
         """Make the image `name`: `parent` and one layer more, with `files` in `folder`.
 
-        Nothing is done if it is there already.
+        Pulls the parent if need be; nothing is done if the image is there already.
         """
 
     def pull(self, image: str) -> None:

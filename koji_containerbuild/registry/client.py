@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -23,8 +24,10 @@ from koji_containerbuild.rules import manifests
 from koji_containerbuild.rules.pullspec import DIGEST, Pullspec
 
 if TYPE_CHECKING:
+    from requests import Response
+
     from koji_containerbuild.registry.failures import Ask
-    from koji_containerbuild.registry.transport import Repository
+    from koji_containerbuild.registry.transport import Repository, Transport
 
 CHUNK = 1 << 20
 HUGE = 64 << 30  # bytes; more than a disk should take of one blob
@@ -74,12 +77,27 @@ class Registry:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Here, so that it costs 0.2 s only where a registry is talked to.
-        from koji_containerbuild.registry import failures, transport
+        self._made_of = (settings, sleep, clock)
 
-        self._transport = transport.Transport(settings, sleep, clock)
-        self._ask = failures.Ask
-        self._pieces = transport.pieces
+    # Loaded with the first word to a registry, since that costs 0.2 s.
+
+    @cached_property
+    def _transport(self) -> Transport:
+        from koji_containerbuild.registry.transport import Transport
+
+        return Transport(*self._made_of)
+
+    @cached_property
+    def _ask(self) -> type[Ask]:
+        from koji_containerbuild.registry.failures import Ask
+
+        return Ask
+
+    @cached_property
+    def _pieces(self) -> Callable[[Response, int], Iterator[bytes]]:
+        from koji_containerbuild.registry.transport import pieces
+
+        return pieces
 
     def __enter__(self) -> Registry:
         return self
@@ -94,7 +112,8 @@ class Registry:
 
     def close(self) -> None:
         """Close the connections."""
-        self._transport.close()
+        if "_transport" in vars(self):
+            self._transport.close()
 
     # -- manifests
 

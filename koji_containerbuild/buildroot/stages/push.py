@@ -40,6 +40,7 @@ LAYER_TYPES = {
         "application/vnd.docker.image.rootfs.diff.tar.gzip"
     ),
 }
+Clean = Callable[[Path, Path], str]  # layer to read, layer to write → diff_id
 DROPPED = ("container", "container_config", "docker_version", "parent")  # of docker's config
 
 
@@ -60,7 +61,6 @@ class LocalImage:
     name: str  # in the builder's store
     parent: Optional[ParentImage]  # None: scratch
     repo_layer: bool  # whether the first layer above the parent holds repo files
-    traces: bool = False  # whether a layer of its own has taken something over from that one
 
     def layers(self, config: bytes, sizes: Sequence[int]) -> tuple[Layer, ...]:
         """The layers of the pushed image; `sizes` are those of the local one."""
@@ -99,19 +99,26 @@ def _of_arch(registry: Registry, index: Manifest, arch: str) -> Manifest:
     raise BuildFailed(f"The parent image {index.spec} has no image for {arch}.")
 
 
-def push(
-    image: LocalImage, to: Pullspec, tools: Tools, clean: Callable[[Path, Path], str]
-) -> PushedImage:
-    """Pushing twice gives the same digest. `clean`: makes a layer without traces; its diff_id."""
-    registry = tools.registry
+def push_layers(image: LocalImage, to: Pullspec, tools: Tools) -> None:
+    """All blobs, and a manifest that is only the way to bring them there."""
     if image.parent:
         for layer in image.parent.manifest["layers"]:
-            registry.copy_blob(image.parent.spec, to, layer["digest"])
+            tools.registry.copy_blob(image.parent.spec, to, layer["digest"])
     tools.builder.push(image.name, str(to))
+
+
+def push_image(
+    image: LocalImage, to: Pullspec, tools: Tools, clean: Optional[Clean] = None
+) -> PushedImage:
+    """The manifest that counts; pushing twice gives the same digest.
+
+    `clean` makes a layer anew and returns its diff_id; None: the layers are good as they are.
+    """
+    registry = tools.registry
     raw = registry.manifest(to)
     manifest, config = finished(raw.body, registry.config(to, raw), image)
-    if image.traces:
-        manifest, config = _cleaned(manifest, config, image, to, tools, clean)
+    if clean:
+        manifest, config = _cleaned(manifest, config, Cleaning(image, to, tools, clean))
     registry.put_blob(to, config)
     digest = registry.put_manifest(to, manifest, DOCKER_MANIFEST)
     if digest != raw.digest:
@@ -119,22 +126,26 @@ def push(
     return PushedImage(manifest, config, digest)
 
 
-def _cleaned(
-    manifest: bytes,
-    config: bytes,
-    image: LocalImage,
-    to: Pullspec,
-    tools: Tools,
-    clean: Callable[[Path, Path], str],
-) -> tuple[bytes, bytes]:
+@dataclass(frozen=True)
+class Cleaning:
+    """Which image to make new layers for, and how."""
+
+    image: LocalImage
+    to: Pullspec
+    tools: Tools
+    clean: Clean
+
+
+def _cleaned(manifest: bytes, config: bytes, how: Cleaning) -> tuple[bytes, bytes]:
     """The image with each layer of its own made anew."""
     document, settings = json.loads(manifest), json.loads(config)
-    old, new = tools.work / "layer-old", tools.work / "layer-new"
-    own = len(image.parent.manifest["layers"]) if image.parent else 0
+    registry = how.tools.registry
+    old, new = how.tools.work / "layer-old", how.tools.work / "layer-new"
+    own = len(how.image.parent.manifest["layers"]) if how.image.parent else 0
     for place, layer in list(enumerate(document["layers"]))[own:]:
-        tools.registry.blob_to_file(to, layer["digest"], old)
-        settings["rootfs"]["diff_ids"][place] = clean(old, new)
-        layer["digest"] = tools.registry.put_blob(to, new)
+        registry.blob_to_file(how.to, layer["digest"], old)
+        settings["rootfs"]["diff_ids"][place] = how.clean(old, new)
+        layer["digest"] = registry.put_blob(how.to, new)
         layer["size"] = new.stat().st_size
         old.unlink()
     body = to_bytes(settings)

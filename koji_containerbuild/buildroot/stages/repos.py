@@ -31,18 +31,19 @@ def repos(
     work: Path,
 ) -> dict[str, str]:
     """Parents of stages that run nothing are taken as they are."""
-    for image in dict.fromkeys(pinned[parent] for parent in dockerfile.parents):
-        builder.pull(image)
-    local = {parent: pinned[parent] for parent in dockerfile.parents}
-    if not files:
-        return local
     folder = work / "repos"
     folder.mkdir()
     for file in files:
         (folder / file.name).write_text(file.text, encoding="utf-8")
-    for parent in _run_on(dockerfile):
-        local[parent] = _name(pinned[parent], files)
-        builder.with_files(pinned[parent], local[parent], folder, FOLDER)
+    run_on = _run_on(dockerfile) if files else []
+    local = {}
+    for parent in dockerfile.parents:
+        if parent in run_on:
+            local[parent] = _name(pinned[parent], files)
+            builder.with_files(pinned[parent], local[parent], folder, FOLDER)
+        else:
+            local[parent] = pinned[parent]
+            builder.pull(pinned[parent])
     return local
 
 
