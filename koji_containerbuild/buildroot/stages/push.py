@@ -163,6 +163,9 @@ def finished(manifest: bytes, config: bytes, image: LocalImage) -> tuple[bytes, 
     settings = {k: v for k, v in json.loads(config).items() if k not in DROPPED}
     for entry in settings.get("history", ())[-1:]:
         entry.pop("comment", None)  # it names a local image
+    if settings.get("config", {}).get("Hostname"):  # of a container that is gone
+        of_parent = (image.parent.config.get("config") or {}) if image.parent else {}
+        settings["config"]["Hostname"] = of_parent.get("Hostname", "")
     document = json.loads(manifest)
     for place, layer in enumerate(image.parent.manifest["layers"] if image.parent else ()):
         if layer["mediaType"] in LAYER_TYPES:
