@@ -9,6 +9,7 @@ import koji
 
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.session import Session, asking
+from koji_containerbuild.rules.target import check_destination, no_such_target
 
 OPEN = koji.TASK_STATES["OPEN"]
 CANCELED = koji.TASK_STATES["CANCELED"]
@@ -23,7 +24,6 @@ class Target:
     build_tag_id: int
     destination: str
     destination_id: int
-    locked: bool  # the destination
     arches: tuple[str, ...]  # of the build tag
     event: int
 
@@ -65,25 +65,24 @@ class Lookups:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, scratch: bool) -> Target:
         """The target, its tags and arches, all at the hub's last event. Raises BadRequest."""
         with asking(f"tell about the target {name}"):
             event = int(self._session.getLastEvent()["id"])
             found = self._session.getBuildTarget(name, event=event)
             if not found:
-                raise BadRequest(
-                    f"There is no build target '{name}'.", do="See `koji list-targets`."
-                )
+                known = [target["name"] for target in self._session.getBuildTargets()]
+                raise no_such_target(name, known)
             with self._session.multicall(strict=True) as call:
                 config = call.getBuildConfig(found["build_tag"], event=event)
                 destination = call.getTag(found["dest_tag"], event=event)
+        check_destination(found, destination.result, scratch)
         return Target(
             name=name,
             build_tag=found["build_tag_name"],
             build_tag_id=found["build_tag"],
             destination=found["dest_tag_name"],
             destination_id=found["dest_tag"],
-            locked=bool((destination.result or {}).get("locked")),
             arches=tuple((config.result.get("arches") or "").split()),
             event=event,
         )

@@ -16,7 +16,6 @@ from koji_containerbuild.contract.plan import (
     Source,
 )
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
 from koji_containerbuild.koji_api.reserve import Reservation, Reservations
 from koji_containerbuild.koji_api.scm import check_allowed
@@ -64,7 +63,7 @@ def prepare(request: BuildRequest, task: Task, tools: Tools, keep: Keep) -> Prep
     hub = Lookups(tools.session)
     with stage(tools, "target"):
         submitter = hub.submitter(task.owner, task.channel)
-        target = _target(request, hub)
+        target = hub.target(request.target, request.options.scratch)
     with stage(tools, "source"):
         tree = _source_tree(request, target, submitter, tools)
     with stage(tools, "parents"):
@@ -117,13 +116,6 @@ def stage(tools: Tools, name: str) -> Iterator[None]:
         raise
     tools.logs.event(name, "done", time.monotonic() - begun)
     tools.logs.flush()
-
-
-def _target(request: BuildRequest, hub: Lookups) -> Target:
-    target = hub.target(request.target)
-    if target.locked and not request.options.scratch:
-        raise BadRequest(f"The tag {target.destination} is locked.", do="Add --scratch, or wait.")
-    return target
 
 
 def _source_tree(
