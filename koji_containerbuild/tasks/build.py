@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Optional
 
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.contract.tasks import PLAN_FILE, BuildResult
 from koji_containerbuild.engines.base import Job, running
+from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.tasks.follow import follow, succeeded
@@ -26,17 +28,25 @@ def run_build(request: BuildRequest, task: Task, tools: Tools) -> BuildResult:
     state = TaskState.of(task, tools.config.builder.work_dir / "tasks")
     outcomes: list[Outcome] = []
     with giving_back(state, outcomes, task, tools):
-        known = state.plan()
-        if known:
-            job = Job(state.name, known)
-        else:
-            made = prepare(request, task, tools, state.save_reservation)
-            state.save_plan(made.plan)
-            tools.logs.put(PLAN_FILE, made.plan.to_json())
-            job = Job(state.name, made.plan, made.near)
+        job = found_again(state) or prepared(request, state, task, tools)
         with running(tools.engine, job):
             outcomes += follow(job, tools.engine, tools.logs)
         return publish(job.plan, succeeded(outcomes, job.plan), task, tools, state)
+
+
+def found_again(state: TaskState) -> Optional[Job]:
+    """The job of a task that was started before."""
+    plan = state.plan()
+    return Job(state.name, plan) if plan else None
+
+
+def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) -> Job:
+    """A plan of our own. A number that was reserved for no plan is given back first."""
+    refund(state, task, tools, cancelled=False)
+    made = prepare(request, task, tools, state.save_reservation)
+    state.save_plan(made.plan)
+    tools.logs.put(PLAN_FILE, made.plan.to_json())
+    return Job(state.name, made.plan, made.near)
 
 
 @contextmanager
@@ -45,35 +55,52 @@ def giving_back(
 ) -> Iterator[None]:
     """Whichever way the task ends, the release number is given back and nothing is left lying.
 
-    Told to end, we ask Koji why. A cancelled task ends its build; a kojid that is restarted leaves
-    it running, for the task that Koji starts again.
+    But only while the task is ours. Told to end, we ask Koji why: a cancelled task ends its build,
+    a kojid that is restarted leaves it running for the task that Koji starts again. And a process
+    that Koji does not talk to any more has such a successor, or the sweep.
     """
     try:
         yield
     except Exception:
-        give_back(state, outcomes, task, tools, cancelled=False)
+        if task_state(task, tools) is not None:
+            give_back(state, outcomes, task, tools, cancelled=False)
         raise
     except BaseException:
-        if Lookups(tools.session).task_state(task.id) == CANCELED:
+        if task_state(task, tools) == CANCELED:
             tools.engine.cancel(state.name)
             give_back(state, outcomes, task, tools, cancelled=True)
         raise
     clear(state, tools)
 
 
+def task_state(task: Task, tools: Tools) -> Optional[int]:
+    """None: Koji does not tell us."""
+    try:
+        return Lookups(tools.session).task_state(task.id)
+    except ServiceError:
+        return None
+
+
 def give_back(
     state: TaskState, outcomes: list[Outcome], task: Task, tools: Tools, *, cancelled: bool
 ) -> None:
     """The release number, and what was pushed under it, unless a Koji build came of it."""
-    plan, reservation = state.plan(), state.reservation()
-    unused = bool(plan and plan.scratch)
-    if reservation:
-        generator = tools.config.builder.content_generator
-        reservations = Reservations(tools.session, generator, task.id)
-        unused = reservations.refund(reservation, cancelled)
-    if plan and unused:
+    plan = state.plan()
+    unused = refund(state, task, tools, cancelled=cancelled)
+    if plan and (unused or plan.scratch):
         unpublish(plan, outcomes, tools.registry)
     clear(state, tools)
+
+
+def refund(state: TaskState, task: Task, tools: Tools, *, cancelled: bool) -> bool:
+    """Whether there was a reservation, and no build has come of it."""
+    reservation = state.reservation()
+    if reservation is None:
+        return False
+    generator = tools.config.builder.content_generator
+    unused = Reservations(tools.session, generator, task.id).refund(reservation, cancelled)
+    state.forget_reservation()
+    return unused
 
 
 def clear(state: TaskState, tools: Tools) -> None:
