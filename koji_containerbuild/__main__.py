@@ -104,7 +104,7 @@ def _repos(given: argparse.Namespace) -> list[RepoFile]:
     from koji_containerbuild.source.download import read_url
 
     found = [
-        RepoFile(user_repo_name(url), read_url(check_repo_url(url)))
+        RepoFile(user_repo_name(url), read_url(check_repo_url(url)), url)
         for url in given.yum_repourls or ()
     ]
     for path in given.repo_file or ():

@@ -41,6 +41,7 @@ class RepoFile:
 
     name: str  # file name, ends in .repo
     text: str
+    url: str = ""  # where a user's file is from; empty: made by us
 
 
 @dataclass(frozen=True)

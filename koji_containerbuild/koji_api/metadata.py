@@ -105,7 +105,7 @@ def _image(facts: Facts) -> dict[str, Any]:
         "parent_images": parents or ["scratch"],
         "parent_image_builds": {},
         "media_types": sorted({facts.index.media_type, *(i.media_type for i in facts.images)}),
-        "yum_repourls": [],
+        "yum_repourls": [repo.url for repo in plan.repos if repo.url],
         "index": {
             "tags": [where.primary_tag] if where.primary_tag else [],
             "floating_tags": list(where.floating_tags),

@@ -150,7 +150,7 @@ def _repos(
     """The user's .repo files, or else the build tag's repo at the id that it has now (0: none)."""
     urls = [repo_rules.check_repo_url(url) for url in request.options.yum_repourls]
     if urls:
-        files = [RepoFile(repo_rules.user_repo_name(url), tools.read_url(url)) for url in urls]
+        files = [RepoFile(repo_rules.user_repo_name(url), tools.read_url(url), url) for url in urls]
         return tuple(files), 0
     repo = hub.repo(target.build_tag_id, target.build_tag)
     topurl = tools.kojid.options.topurl
