@@ -67,6 +67,7 @@ class BuildrootConfig:
     isolation: str = "oci"  # oci | chroot
     runtime: str = ""  # runc, crun …; empty: the first that works
     network: str = "private"  # of RUN: host | private | none
+    min_free_mib: int = 4096  # below that, images that nobody uses are removed from the store
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,15 @@ class Buildah:
         finally:
             self._output("rm", container)
 
+    def make_room(self) -> None:
+        """Parents stay in the store for the next build, as long as the disk has room for them."""
+        settings = self._config.buildroot
+        settings.storage.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.storage).free
+        if free < settings.min_free_mib * 1024 * 1024:
+            with suppress(ServiceError):  # it says which ones are in use, and stay
+                self._output("rmi", "--all")
+
     def build(self, job: BuildJob, console: Console) -> None:
         """Raises InstructionFailed with the instruction and the last lines of its output."""
         settings = self._config.buildroot

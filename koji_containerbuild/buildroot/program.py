@@ -61,7 +61,9 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
     config = load(given.config) if given.config else Config()
     try:
         with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
-            tools = Tools(Buildah(config, work), registry, console, work)
+            builder = Buildah(config, work)
+            builder.make_room()
+            tools = Tools(builder, registry, console, work)
             return build_arch(plan, given.arch, tools, given.near)
     except Ended as end:
         if end.out_of_time:
