@@ -92,8 +92,9 @@ class Asked:
         wait_until(self._ended, seconds)
         info = self.session.getTaskInfo(self.task)
         state = koji.TASK_STATES[info["state"]]
-        result = self.session.getTaskResult(self.task, raise_fault=False) or {}
         closed = state == "CLOSED"
+        asked = state != "CANCELED"  # then Koji has no result
+        result = self.session.getTaskResult(self.task, raise_fault=False) if asked else {}
         ids = result.get("koji_builds") or () if closed else ()
         return Built(
             task=self.task,

@@ -1,0 +1,209 @@
+"""A cancelled build ends at once, whatever it does, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from koji_containerbuild.devstack.process import running
+from koji_containerbuild.devstack.stack import Stack
+from tests.stack.builds import Asked, Builds, Source, wait_until
+from tests.stack.images import tags
+
+AT_ONCE = 8.0  # seconds from `koji cancel` to the end of the RUN process
+
+# Asks what to do: the same commit can hang, and then not. Hanging, it ignores what it can.
+STUBBORN = """\
+FROM demo/base:1
+@LABELS@
+RUN if [ "$(wget -q -O - {url})" = hang ]; then \\
+      trap '' TERM INT HUP; sleep {seconds} & echo it hangs; wait; sleep {seconds}; \\
+    fi; echo it does not
+"""
+
+
+@dataclass
+class Switch:
+    """A web server that says what a build is to do."""
+
+    url: str
+    answer: str = field(default="hang")
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(it.answer.encode())
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    it = Switch(f"http://127.0.0.1:{server.server_port}/")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield it
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def processes(word: str) -> list[str]:
+    """Command lines that have this word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if word.encode() in words:
+            found.append(b" ".join(words).decode(errors="replace"))
+    return found
+
+
+def leavings(stack: Stack) -> dict[str, object]:
+    """What builds may leave on a machine."""
+    state = stack.places.state
+    store = ("--root", f"{state}/containers", "--runroot", f"{state}/containers.run")
+    words = ["buildah", *store, "--storage-driver", "overlay"]
+
+    def buildah(*more: str) -> list[str]:
+        done = subprocess.run([*words, *more], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    images = buildah("images", "--format", "{{.Name}}:{{.Tag}}")
+    temporary = Path("/var/tmp").glob("koji-containerbuild-*")
+    return {
+        "containers": buildah("containers", "-q"),
+        "images": [name for name in images if "koji-containerbuild/build" in name],
+        "mounts": [line for line in mounts if f" {state}/containers/overlay/" in line],
+        "folders": [
+            path for path in temporary if not path.name.startswith("koji-containerbuild-pg-")
+        ],
+        "jobs": list((state / "builder" / "jobs").glob("*")),
+        "tasks": list((state / "builder" / "tasks").glob("*")),
+        "runc": [path for path in Path("/run/runc").glob("*buildah*")],
+    }
+
+
+def assert_nothing_is_left(stack: Stack, before: dict[str, object]) -> None:
+    """Others may build on this machine, too: what is new is ours."""
+    now = leavings(stack)
+    new = {key: [one for one in now[key] if one not in before[key]] for key in now}  # type: ignore[attr-defined,operator]
+    assert not any(new.values()), new
+
+
+def hanging(builds: Builds, source: Source) -> Asked:
+    asked = builds.start(source)
+    asked.wait_for(b"\nit hangs\n")
+    return asked
+
+
+def test_a_cancelled_build_is_gone_at_once_and_can_be_built_again(
+    stack: Stack, builds: Builds, switch: Switch, record_property
+):
+    seconds = str(700000 + time.time_ns() % 100000)
+    source = builds.source(STUBBORN.format(url=switch.url, seconds=seconds))
+    before = leavings(stack)
+    asked = hanging(builds, source)
+    nvr = f"{source.component}-1-1"
+    assert builds.state_of(nvr) == "BUILDING"
+    assert processes(seconds)
+
+    begin = time.monotonic()
+    done = stack.koji("cancel", str(asked.task))
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not processes(seconds), AT_ONCE + 30)
+    took = time.monotonic() - begin
+    record_property("seconds until the RUN process was gone", round(took, 2))
+    print(f"RUN process gone {took:.2f} s after koji cancel")
+
+    wait_until(lambda: builds.state_of(nvr) != "BUILDING", 20)
+    freed = time.monotonic() - begin
+    print(f"reservation given back {freed:.2f} s after koji cancel")
+    assert builds.state_of(nvr) == "CANCELED"
+    assert asked.done().state == "CANCELED"
+    assert took < AT_ONCE
+
+    wait_until(lambda: not leavings(stack)["jobs"] or leavings(stack) == before, 10)
+    wait_until(lambda: leavings(stack)["folders"] == before["folders"], 10)
+    assert_nothing_is_left(stack, before)
+    assert tags(stack.addresses.registry, f"demo/{source.name}") == []
+
+    switch.answer = "go on"
+    again = stack.koji("resubmit", "--nowait", str(asked.task))
+    assert again.returncode == 0, again.stderr
+    match = re.search(r"as new task (\d+)|(\d+)\s*$", again.stdout.split("Task info")[0])
+    assert match, again.stdout
+    built = Asked(builds, int(match[1] or match[2])).done()
+    assert built.state == "CLOSED", built.fault
+    assert built.release == "1"
+    assert_nothing_is_left(stack, before)
+
+
+def test_a_build_cancelled_before_its_first_instruction_leaves_nothing(
+    stack: Stack, builds: Builds
+):
+    source = builds.source("FROM demo/base:1\n@LABELS@\nRUN sleep 3\n")
+    before = leavings(stack)
+    asked = builds.start(source)
+    wait_until(lambda: builds.session.getTaskInfo(asked.task)["host_id"], 30)
+    stack.session().cancelTask(asked.task)
+    assert asked.done().state == "CANCELED"
+    wait_until(lambda: builds.building() == [], 20)
+    wait_until(lambda: leavings(stack) == before, 30)
+    assert tags(stack.addresses.registry, f"demo/{source.name}") == []
+
+
+PATIENT = """\
+FROM demo/base:1
+@LABELS@
+RUN echo it hangs; while [ "$(wget -q -O - {url})" = hang ]; do sleep 0.1; done; echo it does not
+"""
+
+
+def test_a_task_whose_process_was_killed_goes_on_with_the_same_build(
+    stack: Stack, builds: Builds, switch: Switch
+):
+    """kojid starts the task again: the build is adopted, not begun anew."""
+    source = builds.source(PATIENT.format(url=switch.url))
+    before = leavings(stack)
+    asked = hanging(builds, source)
+    kill_task_process(stack)
+    wait_until(lambda: task_processes(stack), 30)
+    switch.answer = "go on"
+    built = asked.done()
+    assert built.state == "CLOSED", built.fault
+    assert built.release == "1"
+    (log,) = [row for row in builds.session.getBuildLogs(built.nvr) if row["name"] == "x86_64.log"]
+    text = (stack.places.topdir / log["path"]).read_bytes()
+    assert text.count(b"\nit hangs\n") == text.count(b"\nit does not\n") == 1
+    assert_nothing_is_left(stack, before)
+
+
+def task_processes(stack: Stack) -> list[int]:
+    """kojid's children: one for each task."""
+    kojid = running(stack.places.run, "kojid")
+    assert kojid
+    children = Path(f"/proc/{kojid.pid}/task/{kojid.pid}/children").read_text()
+    return [int(word) for word in children.split()]
+
+
+def kill_task_process(stack: Stack) -> None:
+    (child,) = task_processes(stack)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: child not in task_processes(stack), 10)
