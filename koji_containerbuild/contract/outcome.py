@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Optional
 
 from koji_containerbuild.contract.codec import from_json, to_json
@@ -47,13 +47,10 @@ class Outcome:
 
 
 def _shorter(failure: Failure) -> Failure:
-    """Cut where it hurts least: the oldest of the last lines, then long words."""
+    """Cut where it hurts least: the oldest of the last lines, then whatever is longest."""
     if len(failure.last_lines) > 200:
         return replace(failure, last_lines="…" + failure.last_lines[len(failure.last_lines) // 3 :])
-    return replace(
-        failure,
-        last_lines=failure.last_lines[-100:],
-        cause=failure.cause[: max(200, len(failure.cause) // 2)],
-        instruction=failure.instruction[: max(100, len(failure.instruction) // 2)],
-        hint=failure.hint[: max(100, len(failure.hint) // 2)],
-    )
+    texts = {field.name: getattr(failure, field.name) for field in fields(failure)}
+    name = max(texts, key=lambda name: len(texts[name]))
+    texts[name] = texts[name][: len(texts[name]) * 2 // 3]
+    return Failure(**texts)
