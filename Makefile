@@ -22,7 +22,7 @@ demo-reset: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack reset
 
 test: lint
-	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "not bench"
+	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "stack or not stack"
 
 test-fast: $(READY)
 	$(PYTHON) -m pytest

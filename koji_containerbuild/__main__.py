@@ -8,16 +8,17 @@ gives them out.
 from __future__ import annotations
 
 import argparse
+import configparser
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import Field, replace
+from dataclasses import Field
 from pathlib import Path
 from typing import Any, Optional
 
-from koji_containerbuild.config import Config, config_path, load
+from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.codec import NotThisRecord
 from koji_containerbuild.contract.events import Event
 from koji_containerbuild.contract.options import flags, kind_of
@@ -50,10 +51,12 @@ def _run(given: argparse.Namespace) -> int:
     from koji_containerbuild.registry.access import open_registry
     from koji_containerbuild.tasks.standalone import Place, again, build_alone, prepare_alone
 
-    path = given.config or config_path()
-    config = _config(path, given.registry)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
+        path = _config_file(given, work)
+        config = load(path)
+        if not config.registry.url:
+            raise BadRequest("No registry to push to.", do="Give --registry.")
         registry = stack.enter_context(open_registry(config))
         place = Place(config, choose(config, path), registry, work)
         if given.plan:
@@ -71,19 +74,34 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _config(path: Path, registry: str) -> Config:
-    config = load(path)
-    if registry:
-        config = replace(config, registry=replace(config.registry, url=registry))
-    if not config.registry.url:
-        raise BadRequest("No registry to push to.", do="Give --registry, or url in [registry].")
-    return config
+def _config_file(given: argparse.Namespace, work: Path) -> Path:
+    """The configuration, with the registry of the command line in it: the buildroot reads it too.
+
+    Who names a registry needs no other configuration.
+    """
+    path: Path = given.config or config_path()
+    if not given.registry:
+        return path
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # labels have upper case
+    if given.config or path.exists():
+        load(path)  # says what is wrong with it
+        parser.read(path, encoding="utf-8")
+    if not parser.has_section("registry"):
+        parser.add_section("registry")
+    parser.set("registry", "url", given.registry)
+    if given.insecure:
+        parser.set("registry", "insecure", "true")
+    made = work / "builder.conf"
+    with made.open("w", encoding="utf-8") as file:
+        parser.write(file)
+    return made
 
 
 def _request(given: argparse.Namespace) -> BuildRequest:
     if not given.source:
         raise BadRequest("Nothing to build.", do="Give a source URL, or --plan FILE.")
-    names = [f.name for f in flags() if f.name not in MEANT_FOR_KOJI]
+    names = [f.name for f in flags() if hasattr(given, f.name)]
     options = {name: getattr(given, name) for name in names if getattr(given, name)}
     options["scratch"] = True  # as every build is whose release number nobody gives out
     return BuildRequest.read(given.source, "local", options, on_this_machine=True)
@@ -100,11 +118,16 @@ def _read_plan(path: Path) -> BuildPlan:
 
 def _repos(given: argparse.Namespace) -> list[RepoFile]:
     """--repo-url from the network, --repo-file from this machine."""
-    from koji_containerbuild.rules.repos import PREFIX, check_repo_url, user_repo_name
+    from koji_containerbuild.rules.repos import (
+        PREFIX,
+        check_repo_text,
+        check_repo_url,
+        user_repo_name,
+    )
     from koji_containerbuild.source.download import read_url
 
     found = [
-        RepoFile(user_repo_name(url), read_url(check_repo_url(url)), url)
+        RepoFile(user_repo_name(url), check_repo_text(read_url(check_repo_url(url)), url), url)
         for url in given.yum_repourls or ()
     ]
     for path in given.repo_file or ():
@@ -146,11 +169,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write-plan", type=Path, metavar="FILE", help="keep the plan")
     parser.add_argument("--config", type=Path, help="the configuration file")
     parser.add_argument("--registry", default="", metavar="HOST[:PORT]", help="where to push to")
+    parser.add_argument("--insecure", action="store_true", help="that registry is plain http")
     parser.add_argument(
         "--repo-file", type=Path, action="append", metavar="FILE", help="a .repo file to use"
     )
     for option in flags():
-        if option.name not in MEANT_FOR_KOJI:
+        if option.name not in MEANT_FOR_KOJI and not option.metadata.get("not_yet"):
             _add_flag(parser, option)
     return parser
 

@@ -27,7 +27,6 @@ class BuilderConfig:
     engine: str = "local"
     work_dir: Path = Path("/var/lib/koji-containerbuild")
     content_generator: str = "koji-containerbuild"
-    task_weight: float = 0.5  # of Koji's host capacity: the task mostly waits
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class RegistryConfig:
     """[registry]: where images are pushed."""
 
     url: str = ""  # HOST[:PORT]
-    insecure: bool = False  # plain http, or a certificate that nobody signed
+    insecure: bool = False  # plain http
+    ca_file: str = ""  # bundle of CAs that registries are checked with; empty: the system's
     auth_file: str = ""  # docker's or podman's auth.json; empty: anonymous
     timeout: int = 60  # seconds, for one request
 

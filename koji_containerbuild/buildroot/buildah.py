@@ -6,6 +6,7 @@ Facts this stands on (tried with 1.28): plain `bud` gives the parent's layers an
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -61,14 +62,22 @@ class Buildah:
         finally:
             self._output("rm", container)
 
-    def make_room(self) -> None:
-        """Parents stay in the store for the next build, as long as the disk has room for them."""
+    @contextmanager
+    def using_store(self) -> Iterator[None]:
+        """While a build uses the store, no other build may clear it.
+
+        Parents stay in it for the next build, as long as the disk has room for them.
+        """
         settings = self._config.buildroot
         settings.storage.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(settings.storage).free
-        if free < settings.min_free_mib * 1024 * 1024:
-            with suppress(ServiceError):  # it says which ones are in use, and stay
-                self._output("rmi", "--all")
+        with open(f"{settings.storage}.lock", "w", encoding="utf-8") as lock:
+            free = shutil.disk_usage(settings.storage).free
+            if free < settings.min_free_mib * 1024 * 1024:
+                with suppress(BlockingIOError, ServiceError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._output("rmi", "--all", "--force")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
 
     def build(self, job: BuildJob, console: Console) -> None:
         """Raises InstructionFailed with the instruction and the last lines of its output."""

@@ -62,9 +62,9 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
     try:
         with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
             builder = Buildah(config, work)
-            builder.make_room()
             tools = Tools(builder, registry, console, work)
-            return build_arch(plan, given.arch, tools, given.near)
+            with builder.using_store():
+                return build_arch(plan, given.arch, tools, given.near)
     except Ended as end:
         if end.out_of_time:
             cause = f"The build took longer than its limit of {plan.limits.seconds} s."

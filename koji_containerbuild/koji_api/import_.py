@@ -77,4 +77,6 @@ def tag_build(session: Session, task_id: int, tag: str, reservation: Reservation
     what = f"tag {reservation.nvr} into {tag}"
     do = f"The build is imported; tag it by hand: koji tag-build {tag} {reservation.nvr}"
     with asking(what, do):
-        session.host.tagBuild(task_id, tag, reservation.build_id)
+        tags = session.listTags(build=reservation.build_id)
+        if tag not in (each["name"] for each in tags):  # a task that starts again may find it so
+            session.host.tagBuild(task_id, tag, reservation.build_id)

@@ -15,6 +15,7 @@ def open_registry(config: Config) -> Registry:
         RegistrySettings(
             insecure=tuple(insecure),
             auth_file=config.registry.auth_file,
+            ca_file=config.registry.ca_file,
             timeout=float(config.registry.timeout),
         )
     )

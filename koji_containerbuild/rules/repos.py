@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import re
 from urllib.parse import urlsplit
@@ -39,6 +40,23 @@ def check_repo_url(url: str) -> str:
     if not right or re.search(r"\s", url):
         raise BadRequest(f"'{url}' is not a URL of a .repo file.", do=_FORM)
     return url
+
+
+def check_repo_text(text: str, url: str) -> str:
+    """That it is a .repo file, and not a page or a secret of this network. Raises BadRequest."""
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise BadRequest(f"{url} is not a .repo file.", do="Give the URL of one.") from error
+    where = ("baseurl", "metalink", "mirrorlist")
+    sections = [parser[name] for name in parser.sections()]
+    if not sections or not all(any(key in section for key in where) for section in sections):
+        raise BadRequest(
+            f"{url} is not a .repo file: each [section] needs one of {', '.join(where)}.",
+            do="Give the URL of a .repo file.",
+        )
+    return text
 
 
 def user_repo_name(url: str) -> str:

@@ -1,7 +1,7 @@
 """Source URLs, in the form that Koji reads: `git+https://host/path/repo?subfolder#revision`.
 
-Source of the rules: koji/daemon.py, class SCM, of Koji 1.30 to 1.36. Only its git forms: a
-Dockerfile in Subversion or CVS has no commit to pin.
+Source of the rules: koji/daemon.py, class SCM, of Koji 1.30 to 1.36. Only those of its forms that
+git can fetch: a Dockerfile in Subversion or CVS has no commit to pin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from koji_containerbuild.errors import BadRequest
 
-SCHEMES = ("git", "git+http", "git+https", "git+rsync", "git+ssh")
+SCHEMES = ("git", "git+http", "git+https", "git+ssh")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
 _FORM = "Write git+https://HOST/PATH/REPO#COMMIT, with the full commit id."

@@ -18,6 +18,7 @@ from dockerfile_parse.util import WordSplitter, extract_key_values
 from koji_containerbuild.errors import BadRequest
 
 SCRATCH = "scratch"
+RESERVED = "koji-containerbuild"  # the name that files of ours are copied from
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,11 @@ def _from(
             do="Give each variable in it a default with ARG before the first FROM.",
         )
     on = [s["number"] for s in earlier if s["name"] and s["name"] == image.lower()]
+    if named and words[2].lower() == RESERVED:
+        raise BadRequest(
+            f"Line {item['startline'] + 1} of the Dockerfile names a stage {RESERVED}.",
+            do="Give it another name: this one is ours.",
+        )
     return {
         "number": len(earlier),
         "name": words[2].lower() if named else "",

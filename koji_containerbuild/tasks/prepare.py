@@ -150,11 +150,15 @@ def _repos(
     """The user's .repo files, or else the build tag's repo at the id that it has now (0: none)."""
     urls = [repo_rules.check_repo_url(url) for url in request.options.yum_repourls]
     if urls:
-        files = [RepoFile(repo_rules.user_repo_name(url), tools.read_url(url), url) for url in urls]
-        return tuple(files), 0
+        return tuple(_user_repo(url, tools) for url in urls), 0
     repo = hub.repo(target.build_tag_id, target.build_tag)
     topurl = tools.kojid.options.topurl
     return (RepoFile(*repo_rules.koji_repo(topurl, target.build_tag, repo.id)),), repo.id
+
+
+def _user_repo(url: str, tools: Tools) -> RepoFile:
+    text = repo_rules.check_repo_text(tools.read_url(url), url)
+    return RepoFile(repo_rules.user_repo_name(url), text, url)
 
 
 def _name(wish: Wish, task: Task, tools: Tools, keep: Keep) -> Naming:

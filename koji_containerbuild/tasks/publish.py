@@ -156,7 +156,6 @@ def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
         raise ServiceError("The reservation of the build is lost.", do="Build again.")
     with stage(tools, "import"):
         build_id = import_.import_build(tools.session, upload.metadata, upload.files, reservation)
-        state.forget_reservation()
     with stage(tools, "tag"):
         import_.tag_build(tools.session, task.id, upload.tag, reservation)
     return build_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from koji_containerbuild.config import Config
 from koji_containerbuild.engines.base import Engine
 from koji_containerbuild.errors import ServiceError
-from koji_containerbuild.koji_api.lookups import CANCELED, OPEN, Lookups
+from koji_containerbuild.koji_api.lookups import CANCELED, ENDED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.koji_api.session import Session
 from koji_containerbuild.tasks.state import left_over
@@ -16,8 +16,8 @@ def sweep(session: Session, hub: str, config: Config, engine: Engine) -> list[in
     cleared = []
     for task_id, state in left_over(config.builder.work_dir / "tasks", hub):
         now = Lookups(session).task_state(task_id)
-        if now == OPEN:
-            continue
+        if now is not None and now not in ENDED:
+            continue  # it runs, or Koji will start it again
         engine.cancel(state.name)
         reservation = state.reservation()
         if reservation:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CONTEXT = "koji-containerbuild"  # name of the build context, for COPY --from
+from koji_containerbuild.source.dockerfile import RESERVED
+
+CONTEXT = RESERVED  # name of the build context, for COPY --from
 FOLDER = "buildinfo"
 
 

@@ -7,20 +7,21 @@ Fails:   when the registry refuses, or the image does not stand on its parent
 
 The builder's own push brings the blobs up. The manifest that counts is then put together here: the
 parent's layers with the parent's own digests, no layer with repo files, and a config without the
-builder's leftovers, so that the same plan gives the same digest.
+builder's leftovers: equal file trees give equal digests.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.contract.image import Layer
-from koji_containerbuild.errors import BuildFailed
+from koji_containerbuild.errors import BuildFailed, ServiceError
 from koji_containerbuild.registry.client import Manifest, Registry
 from koji_containerbuild.rules.manifests import (
     DOCKER_MANIFEST,
@@ -122,7 +123,8 @@ def push_image(
     registry.put_blob(to, config)
     digest = registry.put_manifest(to, manifest, DOCKER_MANIFEST)
     if digest != raw.digest:
-        registry.delete_manifest(to.at_digest(raw.digest))
+        with suppress(ServiceError):  # not every registry lets us; it is in nobody's way
+            registry.delete_manifest(to.at_digest(raw.digest))
     return PushedImage(manifest, config, digest)
 
 
