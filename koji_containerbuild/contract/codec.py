@@ -27,7 +27,7 @@ def from_json(kind: type[Record], text: str | bytes) -> Record:
     """The record in `text`. Raises NotThisRecord."""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotThisRecord(f"not JSON: {error}") from error
     result: Record = _record(kind, value, kind.__name__)
     return result

@@ -50,9 +50,10 @@ class Event:
         match = _LINE.fullmatch(line.rstrip("\r\n"))
         if not match:
             return None
-        when = datetime.strptime(match["time"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(
-            tzinfo=timezone.utc
-        )
+        try:
+            when = datetime.strptime(match["time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+        except ValueError:  # the 30th of February
+            return None
         return cls(
             time=when.timestamp(),
             arch=match["arch"],
