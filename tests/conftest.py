@@ -6,9 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from koji_containerbuild.devstack.places import find_places
+
+# No deadline: the machine may be busy. KCB_EXAMPLES=5000 searches longer.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, max_examples=int(os.environ.get("KCB_EXAMPLES", "40"))
+)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,7 +34,9 @@ def stack() -> Iterator[object]:
     """
     from koji_containerbuild.devstack.stack import Stack
 
-    state = os.environ.get("KCB_STATE") or str(Path(__file__).resolve().parent.parent / ".state-test")
+    state = os.environ.get("KCB_STATE") or str(
+        Path(__file__).resolve().parent.parent / ".state-test"
+    )
     the_stack = Stack(find_places(state))
     ran_before = all(part.pid for part in the_stack.status())
     the_stack.up()
