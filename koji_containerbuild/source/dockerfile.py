@@ -18,6 +18,7 @@ from dockerfile_parse.util import WordSplitter, extract_key_values
 from koji_containerbuild.errors import BadRequest
 
 SCRATCH = "scratch"
+HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]")
 RESERVED = "koji-containerbuild"  # the name that files of ours are copied from
 
 
@@ -63,25 +64,68 @@ class Dockerfile:
 
     def labels(self, parent_env: Mapping[str, str]) -> dict[str, str]:
         """The labels of the last stage, variables resolved. `parent_env` is its parent's ENV."""
-        return dict(_parser(self.text, parent_env).labels)
+        try:
+            return dict(_parser(self.text, parent_env).labels)
+        except (ValueError, IndexError) as error:
+            raise BadRequest(
+                f"A LABEL, ENV or ARG of the Dockerfile cannot be read: {error}.",
+                do='Write KEY="VALUE", with a backslash before each quote in it.',
+            ) from error
 
 
 def parse(text: str) -> Dockerfile:
     """Raises BadRequest, naming the line."""
-    if "\0" in text:
-        raise BadRequest("The Dockerfile holds a NUL byte.", do="Save it as plain text.")
+    text = text.removeprefix("\ufeff")
+    _check_text(text)
     parser = _parser(text, {})
     structure = [i for i in parser.structure if i["instruction"] != "COMMENT"]
     if not any(i["instruction"] == "FROM" for i in structure):
         raise BadRequest("The Dockerfile has no FROM.", do="Begin it with FROM and an image.")
     _check_end(text, structure)
+    _check_heredocs(structure)
     stages = tuple(_stages(structure))
     _check_reaching_out(structure, stages)
     return Dockerfile(text, stages)
 
 
 def _parser(text: str, parent_env: Mapping[str, str]) -> DockerfileParser:
-    return DockerfileParser(fileobj=io.BytesIO(text.encode()), parent_env=dict(parent_env))
+    readable = io.BytesIO(_readable(text).encode())
+    return DockerfileParser(fileobj=readable, parent_env=dict(parent_env))
+
+
+def _readable(text: str) -> str:
+    """An empty line does not end a continued instruction, as dockerfile-parse would have it."""
+    lines, continued = text.split("\n"), False
+    for number, line in enumerate(lines):
+        if continued and not line.strip():
+            lines[number] = "#"
+        elif not line.lstrip().startswith("#"):
+            continued = line.rstrip().endswith("\\")
+    return "\n".join(lines)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("The Dockerfile is not UTF-8.", do="Save it as UTF-8.") from error
+    if "\0" in text:
+        raise BadRequest("The Dockerfile holds a NUL byte.", do="Save it as plain text.")
+    if re.match(r"(?:[ \t]*#[^\n]*\n)*[ \t]*#\s*escape\s*=\s*`", text, re.I):
+        raise BadRequest(
+            "The Dockerfile has another escape character than the backslash.",
+            do="Remove the line '# escape=`', and write backslashes.",
+        )
+
+
+def _check_heredocs(structure: Iterable[Mapping[str, Any]]) -> None:
+    """What stands in one would be taken for instructions, by us and by older builders."""
+    for item in structure:
+        if item["instruction"] in ("RUN", "COPY", "ADD") and HEREDOC.search(item["value"] or ""):
+            raise BadRequest(
+                f"Line {item['startline'] + 1} of the Dockerfile begins a here-document.",
+                do="Put the text into a file of the repository and COPY or RUN that.",
+            )
 
 
 def _stages(structure: Iterable[Mapping[str, Any]]) -> Iterable[Stage]:
@@ -98,7 +142,13 @@ def _stages(structure: Iterable[Mapping[str, Any]]) -> Iterable[Stage]:
 
 
 def _arguments(item: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
-    pairs = extract_key_values(True, dict(known), {}, item["value"])
+    try:
+        pairs = extract_key_values(True, dict(known), {}, item["value"])
+    except (ValueError, IndexError) as error:
+        raise BadRequest(
+            f"Line {item['startline'] + 1} of the Dockerfile is '{item['content'].strip()}'.",
+            do="Write ARG NAME, or ARG NAME=VALUE.",
+        ) from error
     return {key: value for key, value in pairs if value or key not in known}
 
 
@@ -115,7 +165,8 @@ def _from(
             do="Write FROM IMAGE, or FROM IMAGE AS NAME.",
         )
     image = WordSplitter(words[0], args=dict(arguments)).dequote()
-    if not image or "$" in image:
+    unknown = set(re.findall(r"\$\{?(\w+)", words[0])) - set(arguments)
+    if not image or "$" in image or unknown or re.search(r"\$\{\w*[^\w}]", words[0]):
         raise BadRequest(
             f"Line {item['startline'] + 1} of the Dockerfile: FROM {words[0]} names no image.",
             do="Give each variable in it a default with ARG before the first FROM.",
@@ -141,7 +192,7 @@ def _from(
 
 def _check_end(text: str, structure: list[Mapping[str, Any]]) -> None:
     """What we add must be instructions of its own, not the tail of the last one."""
-    lines = text.splitlines()
+    lines = text.split("\n")
     last = structure[-1]["endline"]
     loose = [n for n, line in enumerate(lines) if n > last and line.strip()[:1] not in ("", "#")]
     if loose:
@@ -155,12 +206,12 @@ def _check_end(text: str, structure: list[Mapping[str, Any]]) -> None:
 def _check_reaching_out(structure: Iterable[Mapping[str, Any]], stages: tuple[Stage, ...]) -> None:
     """An image in COPY --from or RUN --mount would come in without being looked up."""
     current = -1
-    for item in structure:
+    for item in map(_of_onbuild, structure):
         if item["instruction"] == "FROM":
             current += 1
         for source in _sources(item):
-            known = {s.name for s in stages[: current + 1]} | {str(n) for n in range(current)}
-            if source.lower() not in known:
+            known = {s.name for s in stages[:current]} | {str(n) for n in range(current)}
+            if not source or source.lower() not in known:
                 raise BadRequest(
                     f"Line {item['startline'] + 1} of the Dockerfile takes files from the image "
                     f"'{source}', which is no stage of it.",
@@ -169,12 +220,20 @@ def _check_reaching_out(structure: Iterable[Mapping[str, Any]], stages: tuple[St
         _check_run_flags(item)
 
 
+def _of_onbuild(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The instruction that ONBUILD keeps for later: a later stage may set it off."""
+    if item["instruction"] != "ONBUILD":
+        return item
+    instruction, _, value = (item["value"] or "").strip().partition(" ")
+    return {**item, "instruction": instruction.upper(), "value": value}
+
+
 def _sources(item: Mapping[str, Any]) -> list[str]:
     flags = _flags(item)
     if item["instruction"] in ("COPY", "ADD"):
         return [flag.partition("=")[2] for flag in flags if flag.startswith("--from=")]
     mounts = [flag for flag in flags if flag.startswith("--mount=")]
-    return re.findall(r"[=,]from=([^,\s]+)", " ".join(mounts))
+    return re.findall(r"\bfrom=([^,\s]*)", " ".join(mounts), re.I)
 
 
 def _check_run_flags(item: Mapping[str, Any]) -> None:

@@ -19,16 +19,16 @@ def rewrite_from(dockerfile: Dockerfile, images: Mapping[str, str], added: str) 
 
     What is added stands at the end, so it belongs to the last stage.
     """
-    lines = dockerfile.text.splitlines(keepends=True)
+    lines = dockerfile.text.split("\n")  # and at nothing else: a form feed ends no line
     for stage in reversed(dockerfile.stages):
         if stage.parent is None:
             continue
         if stage.parent not in images:
             raise BuildFailed(f"The parent image {stage.parent} was never looked up.")
         lines[stage.first_line : stage.last_line + 1] = [_from(stage, images[stage.parent])]
-    return f"{''.join(lines).rstrip()}\n{added}\n"
+    return "\n".join(lines).rstrip() + f"\n{added}\n"
 
 
 def _from(stage: Stage, image: str) -> str:
     words = ["FROM", *stage.flags, image, *(["AS", stage.as_written] if stage.name else [])]
-    return " ".join(words) + "\n"
+    return " ".join(words)
