@@ -6,6 +6,9 @@
 #
 # Each sets up what it needs first: Debian packages (as root), and a virtual environment in .venv.
 
+# Where it is set, each start of a program would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON := .venv/bin/python
 READY := .venv/ready
 TEST_STATE := $(CURDIR)/.state-test
