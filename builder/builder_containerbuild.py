@@ -10,6 +10,7 @@ from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry import transport  # noqa: F401 — see below
 from koji_containerbuild.registry.access import open_registry
@@ -53,12 +54,15 @@ class BuildContainerTask(BaseTaskHandler):
                     clock=time.time,
                     read_url=read_url,
                 )
-                return run_build(request, task, tools).answer()
+                return clean(run_build(request, task, tools).answer())
         except ContainerBuildError as error:
             raise fault(error) from error
 
 
 def fault(error):
-    """The error as Koji passes it on: its words, and a code, and no traceback."""
+    """The error as Koji passes it on: its words, and a code, and no traceback.
+
+    A hub that cannot read the fault leaves the task open, and kojid would run it again and again.
+    """
     kind = type(type(error).__name__, (koji.GenericError,), {"faultCode": error.fault_code})
-    return kind(f"{error.what}\n{error.do}".strip())
+    return kind(clean(f"{error.what}\n{error.do}".strip()))
