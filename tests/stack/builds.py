@@ -87,7 +87,7 @@ class Asked:
     def _ended(self) -> bool:
         return self.session.getTaskInfo(self.task)["state"] in ENDED
 
-    def done(self, seconds: float = 120) -> Built:
+    def done(self, seconds: float = 90) -> Built:
         """The task's end."""
         wait_until(self._ended, seconds)
         info = self.session.getTaskInfo(self.task)
