@@ -100,7 +100,7 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 def load(path: Path) -> Config:
     """Read the file. Raises ConfigError, naming file, section and key."""
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), default_section="\0")
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # labels have upper case
     try:
         with path.open(encoding="utf-8") as file:

@@ -25,6 +25,8 @@ NOT_YET = (
 )
 IGNORED = ("autorebuild", "go", "image_build_method", "remote_sources_version", "version")
 KNOWN = ("platforms", "tags", "buildtime_limit")
+# What PyYAML also raises: for the 30th of February, `!!float ''`, `!!timestamp x`, endless nesting.
+_YAML_SLIPS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def read(text: str) -> Settings:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BadRequest(f"{FILE} is not YAML: {' '.join(str(error).split())}.") from error
+    except _YAML_SLIPS as error:
+        raise BadRequest(f"{FILE} cannot be read: {error}.", do="Put dates in quotes.") from error
     if value is None:
         return Settings()
     if not isinstance(value, dict):
@@ -72,7 +76,9 @@ def _check_key(key: Any) -> None:
 def _mapping(value: Any) -> Mapping[str, Any]:
     if value is None:
         return {}
-    unknown = sorted(set(value) - {"only", "not"}) if isinstance(value, dict) else ["platforms"]
+    unknown = (
+        sorted(map(str, set(value) - {"only", "not"})) if isinstance(value, dict) else ["platforms"]
+    )
     if unknown:
         raise BadRequest(
             f"{FILE}: platforms holds '{unknown[0]}'.", do="Write 'only:' or 'not:' below it."

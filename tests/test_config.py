@@ -1,0 +1,91 @@
+"""The configuration of a builder host: every mistake is named, with what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koji_containerbuild.config import Config, config_path, load
+from koji_containerbuild.errors import ConfigError
+
+
+def read(folder: Path, text: str | bytes) -> Config:
+    file = folder / "builder.conf"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load(file)
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path):
+    assert read(tmp_path, "") == Config()
+
+
+def test_every_type_of_value_is_read(tmp_path: Path):
+    config = read(
+        tmp_path,
+        "[builder]\nwork_dir = /srv/x\n[registry]\ninsecure = Yes\ntimeout = 7\n"
+        "url = r:5000\n[parents]\nallowed_registries = a.io, b.io c.io\n"
+        "[labels]\nVendor = A = B; C %(x)s\ncom.example:x = #1\n",
+    )
+    assert config.builder.work_dir == Path("/srv/x")
+    assert config.registry.insecure is True
+    assert config.registry.timeout == 7
+    assert config.parents.allowed_registries == ("a.io", "b.io", "c.io")
+    assert config.labels == {"Vendor": "A = B; C %(x)s", "com.example:x": "#1"}
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[registy]\n", r"unknown section \[registy\]. Did you mean 'registry'"),
+        ("[zzz]\n", "Known are: builder, registry"),
+        ("[registry]\nurll = x\n", r"unknown key 'urll' in \[registry\]. Did you mean 'url'"),
+        ("[registry]\nURL = x\n", "unknown key 'URL'"),
+        ("[registry]\nzzz = x\n", "Known are: url, insecure"),
+        ("[registry]\ninsecure = perhaps\n", "insecure.*is 'perhaps'.*true or false"),
+        ("[registry]\ntimeout = 1.5\n", "timeout.*write a number"),
+        ("[registry]\ntimeout =\n", "timeout.*write a number"),
+        ("url = x\n", "not an INI file"),
+        ("[registry]\nurl = a\nurl = b\n", "not an INI file"),
+        ("[registry]\nurl\n", "not an INI file"),
+        (b"[registry]\nurl = \xff\n", "not an INI file"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str | bytes, words: str):
+    with pytest.raises(ConfigError, match=words) as caught:
+        read(tmp_path, text)
+    assert str(tmp_path / "builder.conf") in str(caught.value)
+
+
+def test_a_file_that_is_not_there_says_how_to_name_another(tmp_path: Path):
+    with pytest.raises(ConfigError, match="KOJI_CONTAINERBUILD_CONFIG"):
+        load(tmp_path / "none")
+
+
+@given(data=st.binary() | st.text(st.characters(exclude_categories=("Cs",))).map(str.encode))
+def test_any_file_is_read_or_named(data: bytes, tmp_path_factory: pytest.TempPathFactory):
+    try:
+        read(tmp_path_factory.getbasetemp(), data)
+    except ConfigError as error:
+        assert "builder.conf" in str(error)
+
+
+def test_a_default_in_the_file_is_not_a_section_for_all(tmp_path: Path):
+    """configparser's DEFAULT would put its keys into every section."""
+    with pytest.raises(ConfigError, match="DEFAULT"):
+        read(tmp_path, "[DEFAULT]\nurl = x\n[registry]\n")
+
+
+def test_the_variable_names_the_file():
+    assert config_path({"KOJI_CONTAINERBUILD_CONFIG": "/x/y"}) == Path("/x/y")
+    assert config_path({}) == Path("/etc/koji-containerbuild/builder.conf")
+
+
+def test_the_candidate_registry_is_the_one_of_parents_unless_another_is_named(tmp_path: Path):
+    text = "[registry]\nurl = r:1\ninsecure = true\n[parents]\ninsecure_registries = p:2\n"
+    config = read(tmp_path, text)
+    assert config.parent_registry == "r:1"
+    assert [config.is_insecure(host) for host in ("r:1", "p:2", "q:3")] == [True, True, False]
+    assert read(tmp_path, text + "default_registry = p:2\n").parent_registry == "p:2"
