@@ -45,10 +45,10 @@ class Checkout:
     def read(self, subfolder: str, name: str) -> Optional[str]:
         """The text of a file, or None if there is none. Raises BadRequest for what is no text."""
         path = self.folder(subfolder) / name
-        real = path.resolve()
+        real = _real(path)
         if not path.is_symlink() and not path.exists():
             return None
-        if self.root.resolve() not in real.parents or not real.is_file():
+        if _real(self.root) not in real.parents or not real.is_file():
             raise BadRequest(f"{name} is not a file of the repository.", do="Commit a plain file.")
         if real.stat().st_size > MAX_FILE:
             raise BadRequest(f"{name} is larger than {MAX_FILE} bytes.")
@@ -68,17 +68,22 @@ class Checkout:
     def folder(self, subfolder: str) -> Path:
         """The folder of the Dockerfile. Raises BadRequest."""
         folder = self.root / subfolder
-        root = self.root.resolve()
-        real = folder.resolve()
+        root, real = _real(self.root), _real(folder)
         if not folder.is_dir() or (real != root and root not in real.parents):
             raise BadRequest(f"The repository has no folder '{subfolder}'.")
         return folder
 
 
+def _real(path: Path) -> Path:
+    """Where its links lead; not `resolve`, which raises for links that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def fetch(url: str, commit: str, into: Path) -> Checkout:
     """Check out one commit, without its history."""
     _git(into.parent, "init", "-q", str(into))
-    _git(into, "fetch", "-q", "--depth=1", "--no-tags", "--", url, commit)
+    if not _try_git(into, "fetch", "-q", "--depth=1", "--no-tags", "--", url, commit):
+        _fetch_history(url, "+refs/heads/*:refs/kcb/*", into)
     return _checked_out(url, commit, into)
 
 
@@ -102,7 +107,7 @@ def fetch_on_branch(url: str, revision: str, branch: str, into: Path) -> Checkou
 def _fetch_all(url: str, commit: str, branch: str, into: Path) -> None:
     """Some servers give no commit by its id: then the whole branch. Says what is missing."""
     _tip(url, branch)
-    _git(into, "fetch", "-q", "--no-tags", "--", url, f"+refs/heads/{branch}:refs/kcb/tip")
+    _fetch_history(url, f"+refs/heads/{branch}:refs/kcb/tip", into)
     if not _try_git(into, "cat-file", "-e", f"{commit}^{{commit}}"):
         raise BadRequest(
             f"The commit {commit} is not on the branch {branch} of {url}.",
@@ -110,11 +115,17 @@ def _fetch_all(url: str, commit: str, branch: str, into: Path) -> None:
         )
 
 
+def _fetch_history(url: str, refs: str, into: Path, *options: str) -> None:
+    """All of it, also where an attempt to fetch less has left its mark."""
+    shallow = (into / ".git" / "shallow").exists()
+    whole = ("--unshallow", *options) if shallow else ()
+    _git(into, "fetch", "-q", *whole, "--no-tags", "--", url, refs)
+
+
 def _check_ancestry(url: str, commit: str, branch: str, into: Path) -> None:
     head = f"+refs/heads/{branch}:refs/kcb/tip"
     if (into / ".git" / "shallow").exists():
-        history = ("--filter=tree:0", "--unshallow", "--no-tags")
-        _git(into, "fetch", "-q", *history, "--", url, head)
+        _fetch_history(url, head, into, "--filter=tree:0")
     if not _try_git(into, "merge-base", "--is-ancestor", commit, "refs/kcb/tip"):
         raise BadRequest(
             f"The commit {commit} is not on the branch {branch} of {url}.",
