@@ -13,11 +13,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.programs import logged, output
 from koji_containerbuild.buildroot.step import InstructionFailed
 from koji_containerbuild.buildroot.tools import BuildJob
+from koji_containerbuild.buildroot.triggers import triggers, write_twin
 from koji_containerbuild.config import Config
 from koji_containerbuild.contract.image import Tool
 from koji_containerbuild.errors import ConfigError, ServiceError
@@ -30,6 +32,7 @@ class Buildah:
 
     def __init__(self, config: Config, temporary: Path) -> None:
         self._config = config
+        self._temporary = temporary
         settings = config.buildroot
         self._runtime = settings.runtime or _runtime()
         self._env = ("env", f"TMPDIR={temporary}")
@@ -48,19 +51,18 @@ class Buildah:
             raise ServiceError(f"Cannot pull the parent image {image}: {error.what}") from error
 
     def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
-        """`from`, `copy`, `commit`: no Dockerfile, so no ONBUILD of the parent is set off."""
+        """Parent and files; its ONBUILD triggers are not set off, and kept."""
         if self._has(name):
             return
         self.pull(parent)
-        container = self._output("from", "-q", "--pull-never", parent).strip()
-        try:
+        with self._container(parent) as (container, kept):
             self._output("copy", "-q", container, str(files), folder)
+            if kept:
+                self._output("config", *(f"--onbuild={line}" for line in kept), container)
             self._output(
                 "commit", "-q", "--format", "docker", "--identity-label=false", "--timestamp", "0",
                 container, name,
             )  # fmt: skip
-        finally:
-            self._output("rm", container)
 
     @contextmanager
     def using_store(self) -> Iterator[None]:
@@ -107,11 +109,27 @@ class Buildah:
     @contextmanager
     def mounted(self, image: str) -> Iterator[Path]:
         """A working container, mounted and not run."""
-        container = self._output("from", "-q", "--pull-never", image).strip()
-        try:
+        with self._container(image) as (container, _):
             yield Path(self._output("mount", container).strip())
+
+    @contextmanager
+    def _container(self, image: str) -> Iterator[tuple[str, list[str]]]:
+        """A working container, and the ONBUILD triggers that it does not have."""
+        about = json.loads(self._output("inspect", "--type", "image", image))
+        kept = triggers(about)
+        if kept:
+            with TemporaryDirectory(dir=self._temporary) as twin:
+                write_twin(about, Path(twin))
+                image = self._output("pull", "-q", f"dir:{twin}").strip()
+        try:
+            container = self._output("from", "-q", "--pull-never", image).strip()
+            try:
+                yield container, kept
+            finally:
+                self._output("rm", container)
         finally:
-            self._output("rm", container)
+            if kept:
+                self.remove(image)
 
     def push(self, image: str, to: str) -> None:
         """As a Docker schema 2 manifest: the parents' blobs are found where they are."""
