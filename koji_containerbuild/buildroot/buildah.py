@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.programs import logged, output
@@ -33,6 +34,7 @@ class Buildah:
     def __init__(self, config: Config, temporary: Path) -> None:
         self._config = config
         self._temporary = temporary
+        self._told: dict[str, Any] = {}
         settings = config.buildroot
         self._runtime = settings.runtime or _runtime()
         self._env = ("env", f"TMPDIR={temporary}")
@@ -103,7 +105,7 @@ class Buildah:
 
     def layer_sizes(self, image: str) -> Sequence[int]:
         """From the store's own manifest, whose layers are not compressed."""
-        about = json.loads(self._output("inspect", "--type", "image", image))
+        about = self._about(image)
         return [layer["size"] for layer in json.loads(about["Manifest"])["layers"]]
 
     @contextmanager
@@ -115,7 +117,7 @@ class Buildah:
     @contextmanager
     def _container(self, image: str) -> Iterator[tuple[str, list[str]]]:
         """A working container, and the ONBUILD triggers that it does not have."""
-        about = json.loads(self._output("inspect", "--type", "image", image))
+        about = self._about(image)
         kept = triggers(about)
         if kept:
             with TemporaryDirectory(dir=self._temporary) as twin:
@@ -130,6 +132,12 @@ class Buildah:
         finally:
             if kept:
                 self.remove(image)
+
+    def _about(self, image: str) -> Any:
+        """What `buildah inspect` tells of an image, asked once."""
+        if image not in self._told:
+            self._told[image] = json.loads(self._output("inspect", "--type", "image", image))
+        return self._told[image]
 
     def push(self, image: str, to: str) -> None:
         """As a Docker schema 2 manifest: the parents' blobs are found where they are."""
