@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -24,14 +24,16 @@ from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.errors import ServiceError
 
+PROGRAM = (sys.executable, "-m", "koji_containerbuild.buildroot")
 BLOCK = 1024 * 1024  # bytes of log in one News
 
 
 class LocalEngine:
     """Runs jobs below a folder of this host."""
 
-    def __init__(self, jobs: Path, config: Path) -> None:
+    def __init__(self, jobs: Path, config: Path, program: Sequence[str] = PROGRAM) -> None:
         """`jobs`: where job folders are; `config`: the file that the buildroot program reads."""
+        self._program = program
         self._jobs = jobs
         self._config = config
 
@@ -51,9 +53,9 @@ class LocalEngine:
 
     def _launch(self, folder: Path, arch: str, near: Optional[Path]) -> str:
         command = [
-            sys.executable, "-m", "koji_containerbuild.buildroot", "--detach",
-            "--plan", "plan.json", "--arch", arch, "--outcome", "outcome.json", "--log", "log",
-            "--config", str(self._config), *(["--near", str(near)] if near else []),
+            *self._program, "--detach", "--plan", "plan.json", "--arch", arch,
+            "--outcome", "outcome.json", "--log", "log", "--config", str(self._config),
+            *(["--near", str(near)] if near else []),
         ]  # fmt: skip
         done = subprocess.run(
             command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -68,17 +70,26 @@ class LocalEngine:
         poller = select.poll()
         for each in watched:
             each.register(poller)
-        while watched:
-            for each in list(watched):
-                ended = each.has_ended()  # asked before the last read, so that nothing is missed
-                yield from each.new_log()
-                if ended:
-                    watched.remove(each)
-                    each.close(poller)
-                    yield News(each.arch, outcome=each.outcome())
-            yield News()
-            if watched:
-                poller.poll(beat * 1000)
+        try:
+            while watched:
+                for each in list(watched):
+                    yield from self._news_of(each, watched, poller)
+                yield News()
+                if watched:
+                    poller.poll(beat * 1000)
+        finally:  # nobody may want to hear the end
+            for each in watched:
+                each.close(poller)
+
+    def _news_of(
+        self, each: _Watched, watched: list[_Watched], poller: select.poll
+    ) -> Iterator[News]:
+        ended = each.has_ended()  # asked before the last read, so that nothing is missed
+        yield from each.new_log()
+        if ended:
+            watched.remove(each)
+            each.close(poller)
+            yield News(each.arch, outcome=each.outcome())
 
     def cancel(self, name: str) -> None:
         for pid_file in self._jobs.glob(f"{name}/*/pid"):
@@ -125,7 +136,9 @@ class _Watched:
         return self._process is None or bool(select.select([self._process], [], [], 0)[0])
 
     def new_log(self) -> Iterator[News]:
-        while block := self._log.read(BLOCK):
+        """What is there by now: who writes without end must not hold up the others."""
+        end = os.fstat(self._log.fileno()).st_size
+        while block := self._log.read(min(BLOCK, end - self._log.tell())):
             yield News(self.arch, block)
 
     def outcome(self) -> Outcome:

@@ -1,0 +1,107 @@
+"""A buildroot program that does what the plan's `userdata` says: {arch: [[word, value], …]}.
+
+    say TEXT      write a text to the log          bytes HEX     write these bytes
+    fill N        write N bytes                    wait PATH     until that file exists
+    chatter       write without end                crash         end without a word
+    fail CAUSE    end with a failure
+
+It ends with a success if nothing else is said, and as cancelled when it is told to end. The local
+engine runs it as a process, the fake engine in a thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+LINE = b"0123456789abcdef" * 4 + b"\n"
+
+
+class ToldToEnd(Exception):
+    pass
+
+
+class Crash(Exception):
+    pass
+
+
+def play(script: list[list[Any]], write: Callable[[bytes], None], check: Callable[[], None]) -> str:
+    """The cause of a failure, or nothing. `check` raises when the program is told to end."""
+    for word, *value in script:
+        if word in ("say", "bytes"):
+            write(value[0].encode() if word == "say" else bytes.fromhex(value[0]))
+        elif word == "fill":
+            _fill(value[0], write)
+        elif word == "crash":
+            raise Crash
+        elif word == "fail":
+            return str(value[0])
+        elif word in ("wait", "chatter"):
+            _go_on(value, write, check)
+    return ""
+
+
+def _go_on(until: list[str], write: Callable[[bytes], None], check: Callable[[], None]) -> None:
+    while not (until and Path(until[0]).exists()):
+        check()
+        if until:
+            time.sleep(0.005)
+        else:
+            write(LINE * 1000)
+
+
+def _fill(size: int, write: Callable[[bytes], None]) -> None:
+    block = LINE * 1000
+    for begin in range(0, size, len(block)):
+        write(block[: size - begin])
+
+
+def _main() -> None:
+    from koji_containerbuild.contract.outcome import Failure, Outcome
+    from koji_containerbuild.contract.plan import BuildPlan
+
+    def told(number: int, frame: FrameType | None) -> None:
+        raise ToldToEnd
+
+    signal.signal(signal.SIGTERM, told)
+    parser = argparse.ArgumentParser()
+    for name in ("plan", "arch", "outcome", "log", "config", "near"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--detach", action="store_true")
+    given = parser.parse_args()
+    plan = BuildPlan.from_json(Path(given.plan).read_bytes())
+    with open(given.log, "ab", buffering=0) as log:
+        try:
+            cause = play(
+                (plan.userdata or {})[given.arch], lambda data: _all(log, data), lambda: None
+            )
+            outcome = Outcome(given.arch, image="sha256:image", report="sha256:report")
+            if cause:
+                outcome = Outcome(given.arch, failure=Failure("build", cause))
+        except ToldToEnd:
+            outcome = Outcome(given.arch, failure=Failure("build", "Told to end."), cancelled=True)
+        except Crash:
+            os._exit(9)
+    Path("outcome.partial").write_text(outcome.to_json())
+    Path("outcome.partial").replace(given.outcome)
+
+
+def _all(log: Any, data: bytes) -> None:
+    while data:
+        data = data[log.write(data) :]
+
+
+if __name__ == "__main__":
+    if "--refuse" in sys.argv:
+        sys.exit("it will not do")
+    from koji_containerbuild.buildroot.__main__ import detach
+
+    detach()
+    _main()

@@ -1,0 +1,104 @@
+"""An engine in this process: each arch is a thread that plays tests/fakes/buildroot_program.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from typing import Callable, Optional
+
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.engines.base import Job, News
+from tests.fakes.buildroot_program import Crash, ToldToEnd, play
+
+Write = Callable[[bytes], None]
+Program = Callable[[BuildPlan, str, Write, Callable[[], None]], Outcome]
+
+
+def scripted(plan: BuildPlan, arch: str, write: Write, check: Callable[[], None]) -> Outcome:
+    cause = play((plan.userdata or {})[arch], write, check)
+    if cause:
+        return Outcome(arch, failure=Failure("build", cause))
+    return Outcome(arch, image="sha256:image", report="sha256:report")
+
+
+class FakeEngine:
+    """`program`: what runs in place of the buildroot program."""
+
+    def __init__(self, arches: Collection[str] = ("x86_64",), program: Program = scripted) -> None:
+        self.arches = arches
+        self.cancelled: list[str] = []
+        self.started: list[str] = []
+        self._program = program
+        self._jobs: dict[str, dict[str, _Arch]] = {}
+
+    def start(self, job: Job) -> None:
+        if job.name in self._jobs:
+            return
+        self.started.append(job.name)
+        self._jobs[job.name] = {
+            arch: _Arch(job.plan, arch, self._program) for arch in job.plan.arches
+        }
+
+    def follow(self, job: Job, beat: float) -> Iterator[News]:
+        left, read = dict(self._jobs[job.name]), dict.fromkeys(job.plan.arches, 0)
+        while left:
+            for name, arch in list(left.items()):
+                ended = arch.ended.is_set()
+                data = bytes(arch.log[read[name] :])
+                read[name] += len(data)
+                if data:
+                    yield News(name, data)
+                if ended:
+                    del left[name]
+                    yield News(name, outcome=arch.outcome)
+            yield News()
+            if left:
+                next(iter(left.values())).ended.wait(min(beat, 0.01))
+
+    def cancel(self, name: str) -> None:
+        self.cancelled.append(name)
+        for arch in self._jobs.get(name, {}).values():
+            arch.told.set()
+
+    def remove(self, name: str, patience: float) -> bool:
+        if all(arch.ended.wait(patience) for arch in self._jobs.get(name, {}).values()):
+            self._jobs.pop(name, None)
+            return True
+        return False
+
+    def names(self) -> Collection[str]:
+        return list(self._jobs)
+
+    def kill(self, name: str, arch: str) -> None:
+        """As if its process were killed."""
+        self._jobs[name][arch].killed = True
+        self._jobs[name][arch].told.set()
+
+
+class _Arch:
+    def __init__(self, plan: BuildPlan, name: str, program: Program) -> None:
+        self.log = bytearray()
+        self.told, self.ended = threading.Event(), threading.Event()
+        self.killed = False
+        self.outcome: Optional[Outcome] = None
+        self._run = lambda: program(plan, name, self.log.extend, self._check)
+        self._name = name
+        threading.Thread(target=self._main, daemon=True).start()
+
+    def _check(self) -> None:
+        if self.told.is_set():
+            raise Crash if self.killed else ToldToEnd
+
+    def _main(self) -> None:
+        try:
+            self.outcome = self._run()
+        except ToldToEnd:
+            self.outcome = Outcome(
+                self._name, failure=Failure("build", "Told to end."), cancelled=True
+            )
+        except Crash:
+            self.outcome = Outcome(
+                self._name, failure=Failure("build", "The buildroot program ended without a word.")
+            )
+        self.ended.set()
