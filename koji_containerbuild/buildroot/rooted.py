@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 MAX_LINKS = 20
+MAX_NAME = 255  # bytes; Linux has no longer ones
 
 
 def inside(tree: Path, path: str) -> Optional[Path]:
@@ -23,6 +24,8 @@ def inside(tree: Path, path: str) -> Optional[Path]:
             done = done[:-1] or [""]
             continue
         here = tree.joinpath(*done, part)
+        if len(os.fsencode(part)) > MAX_NAME:
+            return None
         if here.is_symlink():
             links += 1
             target = os.readlink(here)

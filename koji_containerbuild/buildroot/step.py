@@ -50,6 +50,8 @@ class Steps:
             yield
         except Exception as error:
             self._console.event(name, "failed", text=str(error))
+            if isinstance(error, StageFailed):  # of one that ran beside this one
+                raise
             raise StageFailed(_failure(name, error)) from error
         seconds = time.monotonic() - begun
         self._times.append(StageTime(name, round(seconds, 3)))

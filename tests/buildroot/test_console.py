@@ -1,0 +1,98 @@
+"""What a build says arrives byte for byte, whoever reads it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koji_containerbuild.buildroot.console import TAIL, Console
+from koji_containerbuild.contract.events import Event
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def console(log: Path) -> Iterator[Console]:
+    console = Console(log, "x86_64")
+    yield console
+    console.close()
+
+
+def copied(console: Console, pieces: list[bytes]) -> bytes:
+    """What `copy` returns of a program that writes these pieces."""
+    source, sink = os.pipe()
+
+    def write() -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(sink, view) :]
+        os.close(sink)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    tail = console.copy(source)
+    writer.join()
+    os.close(source)
+    return tail
+
+
+@given(pieces=st.lists(st.binary(max_size=20) | st.integers(0, 300_000).map(bytes), max_size=5))
+def test_all_bytes_are_in_the_log_and_the_last_come_back(pieces, tmp_path_factory):
+    log = tmp_path_factory.mktemp("console") / "log"
+    console = Console(log, "x86_64")
+    try:
+        tail = copied(console, pieces)
+    finally:
+        console.close()
+    whole = b"".join(pieces)
+    assert log.read_bytes() == whole
+    assert tail == whole[-TAIL:]
+    assert console.size == len(whole)
+
+
+def test_an_event_stands_on_a_line_of_its_own(console: Console, log: Path):
+    console.event("one", "started")
+    copied(console, [b"no newline"])
+    console.event("two", "done", 1.5)
+    lines = log.read_text().splitlines()
+    assert lines[1] == "no newline"
+    assert [Event.parse(line) is not None for line in lines] == [True, False, True]
+
+
+def test_the_log_goes_on_where_another_has_ended(log: Path):
+    log.write_bytes(b"before\n")
+    console = Console(log, "x86_64")
+    console.say("after \ud800")
+    console.close()
+    assert log.read_bytes() == b"before\nafter ?\n"
+    assert console.size == len(log.read_bytes())
+
+
+def test_a_reader_that_goes_away_stops_nothing(log: Path):
+    source, sink = os.pipe()
+    console = Console(log, "x86_64", echo=sink)
+    console.say("one")
+    assert os.read(source, 100) == b"one\n"
+    os.close(source)
+    console.say("two")
+    console.say("three")
+    console.close()
+    os.close(sink)
+    assert log.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_a_full_disk_is_an_error():
+    console = Console(Path("/dev/full"), "x86_64")
+    with pytest.raises(OSError, match="No space left"):
+        console.say("x")
+    console.close()

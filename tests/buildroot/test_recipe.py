@@ -1,0 +1,235 @@
+"""The recipe, on a store and a registry that work: what is in the registry afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.recipe import build_arch
+from koji_containerbuild.buildroot.step import StageFailed
+from koji_containerbuild.buildroot.tools import Tools
+from koji_containerbuild.contract.image import ArchImage
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan, Parent, RepoFile
+from koji_containerbuild.registry.artifact import pull_artifact
+from koji_containerbuild.registry.client import Registry, RegistrySettings
+from koji_containerbuild.rules.pullspec import Pullspec
+from tests.fakes.builder import FakeBuilder, push
+from tests.fakes.git import GitRepo
+from tests.fakes.plans import PLAN
+from tests.fakes.registry import FakeRegistry, Fault
+
+REPO = RepoFile("koji-containerbuild-f43.repo", "[f43]\nbaseurl=https://koji/\n")
+
+
+@dataclass
+class Site:
+    fake: FakeRegistry
+    registry: Registry
+    builder: FakeBuilder
+    source: GitRepo
+    parent: str  # pinned
+    folder: Path
+    runs: int = 0
+
+    def plan(self, dockerfile: str, **files: str) -> BuildPlan:
+        """A plan for a commit with these files."""
+        commit = self.source.commit(
+            {"Dockerfile": dockerfile, **{k.replace("_", "."): v for k, v in files.items()}}
+        )
+        return dataclasses.replace(
+            PLAN,
+            source=dataclasses.replace(PLAN.source, url=self.source.url, commit=commit),
+            parents=(Parent("fedora:43", f"{self.fake.host}/fedora:43", self.parent),),
+            destination=dataclasses.replace(
+                PLAN.destination, repository=f"{self.fake.host}/fedora/web"
+            ),
+        )
+
+    def build(self, plan: BuildPlan) -> Outcome:
+        self.runs += 1
+        work = self.folder / f"work-{self.runs}"
+        work.mkdir()
+        console = Console(work / "log", "x86_64")
+        try:
+            return build_arch(
+                plan, "x86_64", Tools(self.builder, self.registry, console, work), None
+            )
+        finally:
+            console.close()
+
+    def image(self, outcome: Outcome) -> tuple[dict, dict]:
+        """Manifest and config."""
+        spec = Pullspec(self.fake.host, "fedora/web", digest=outcome.image)
+        manifest = self.registry.manifest(spec)
+        return json.loads(manifest.body), json.loads(self.registry.config(spec, manifest))
+
+    def report(self, outcome: Outcome) -> tuple[ArchImage, str]:
+        into = self.folder / "report"
+        into.mkdir()
+        spec = Pullspec(self.fake.host, "fedora/web", digest=outcome.report)
+        pulled = pull_artifact(self.registry, spec, into)
+        return ArchImage.from_json(pulled.config), pulled.files[0].path.read_text()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with (
+        FakeRegistry() as fake,
+        Registry(RegistrySettings(insecure=(fake.host,)), sleep=lambda s: None) as registry,
+    ):
+        builder = FakeBuilder(registry)
+        base = builder._on(builder.images["scratch"], {"etc/os-release": b"x"}, 1, "base")
+        spec = Pullspec(fake.host, "fedora", "43")
+        pinned = str(spec.at_digest(push(registry, spec, base)))
+        yield Site(fake, registry, builder, GitRepo(tmp_path / "source"), pinned, tmp_path)
+
+
+def test_an_image_is_its_parents_layers_and_exactly_one_more(site: Site):
+    outcome = site.build(site.plan("FROM fedora:43\nRUN write /x\n"))
+    manifest, config = site.image(outcome)
+    parent = json.loads(site.registry.manifest(Pullspec.parse(site.parent)).body)
+    assert manifest["layers"][:-1] == parent["layers"]
+    assert len(manifest["layers"]) == len(config["rootfs"]["diff_ids"]) == 2
+    assert not outcome.failure
+
+
+def test_the_labels_of_the_plan_and_the_arch_are_on_the_image(site: Site):
+    _, config = site.image(site.build(site.plan("FROM fedora:43\nLABEL vendor=mine\n")))
+    assert config["config"]["Labels"] == {
+        "vendor": "Fedora",
+        "release": "3",
+        "architecture": "x86_64",
+    }
+    assert not config["config"]["Hostname"]
+
+
+def test_the_same_plan_gives_the_same_digest(site: Site):
+    plan = site.plan("FROM fedora:43\nRUN write /x\n")
+    assert site.build(plan).image == site.build(plan).image
+
+
+def test_repo_files_are_there_for_the_build_and_gone_from_the_image(site: Site):
+    plan = dataclasses.replace(site.plan("FROM fedora:43\nRUN write /x\n"), repos=(REPO,))
+    outcome = site.build(plan)
+    manifest, config = site.image(outcome)
+    assert "FROM localhost/koji-containerbuild/with-repos:" in site.builder.built[0]
+    assert (
+        len(manifest["layers"]) == len(config["rootfs"]["diff_ids"]) == len(config["history"]) == 2
+    )
+    without = site.build(dataclasses.replace(plan, repos=()))
+    assert without.image == outcome.image
+
+
+def test_a_repo_file_that_the_build_has_changed_leaves_no_trace_either(site: Site):
+    text = f"FROM fedora:43\nRUN write /etc/yum.repos.d/{REPO.name}\nRUN write /x\n"
+    outcome = site.build(dataclasses.replace(site.plan(text), repos=(REPO,)))
+    manifest, config = site.image(outcome)
+    spec = Pullspec(site.fake.host, "fedora/web")
+    own = gzip.decompress(site.registry.blob(spec, manifest["layers"][-1]["digest"]))
+    with tarfile.open(fileobj=io.BytesIO(own)) as tar:
+        assert "x" in tar.getnames()
+        assert not [name for name in tar.getnames() if "yum.repos.d" in name]
+    assert config["rootfs"]["diff_ids"][-1] == f"sha256:{hashlib.sha256(own).hexdigest()}"
+    assert len(config["rootfs"]["diff_ids"]) == 2
+
+
+def test_the_report_tells_of_the_image_and_has_the_log(site: Site):
+    outcome = site.build(site.plan("FROM fedora:43\n", help_md="# Web\n"))
+    image, log = site.report(outcome)
+    assert image.digest == outcome.image
+    assert image.help_file == "help.md"
+    assert image.parent_config_digest
+    assert [one.stage for one in image.timeline][:3] == [
+        "fetch source",
+        "edit Dockerfile",
+        "parents and repos",
+    ]
+    begin, end = image.build_log
+    assert log[begin:end].startswith("STEP: FROM ")
+    assert "x86_64 push: done" in log
+    assert [layer.diff_id for layer in image.layers] == image.config["rootfs"]["diff_ids"]
+
+
+def test_only_the_arch_tag_and_the_report_are_tagged(site: Site):
+    site.build(site.plan("FROM fedora:43\n"))
+    tags = {tag for repo, tag in site.fake.tags if repo == "fedora/web"}
+    assert tags == {"f43-x7k2q-2026-x86_64", "f43-x7k2q-2026-x86_64-report"}
+
+
+def test_from_scratch_there_is_no_parent(site: Site):
+    plan = dataclasses.replace(site.plan("FROM scratch\nCOPY x /\n"), parents=())
+    image, _ = site.report(site.build(plan))
+    assert image.parent_config_digest is None
+    assert image.rpms == ()
+    assert len(image.layers) == 1
+
+
+def test_the_store_holds_no_build_afterwards(site: Site):
+    site.build(site.plan("FROM fedora:43\n"))
+    with pytest.raises(StageFailed):
+        site.build(site.plan("FROM fedora:43\nRUN false\n"))
+    assert not [name for name in site.builder.images if "/build:" in name]
+
+
+def test_an_instruction_that_fails_is_named_with_its_output(site: Site):
+    with pytest.raises(StageFailed) as caught:
+        site.build(site.plan("FROM fedora:43\nRUN false\n"))
+    failure = caught.value.failure
+    assert (failure.stage, failure.instruction, failure.last_lines) == (
+        "build",
+        "RUN false",
+        "it said no",
+    )
+
+
+@pytest.mark.parametrize(
+    "dockerfile, stage, words",
+    [
+        ("FROM unknown\n", "edit Dockerfile", "unknown was never looked up"),
+        ("RUN ls\n", "fetch source", "no FROM"),
+        ("FROM fedora:43\nRUN <<EOF\n", "fetch source", "here-document"),
+    ],
+)
+def test_a_source_that_is_not_as_planned_fails_with_the_stage_named(
+    site: Site, dockerfile: str, stage: str, words: str
+):
+    with pytest.raises(StageFailed) as caught:
+        site.build(site.plan(dockerfile))
+    assert caught.value.failure.stage == stage
+    assert words in caught.value.failure.cause
+
+
+def test_a_registry_that_refuses_fails_the_push(site: Site):
+    plan = site.plan("FROM fedora:43\n")
+    site.fake.faults.append(Fault("PUT", "/manifests/", status=403, times=99))
+    with pytest.raises(StageFailed) as caught:
+        site.build(plan)
+    assert caught.value.failure.stage == "push"
+
+
+def test_a_parent_that_is_gone_is_named(site: Site):
+    site.fake.manifests.clear()
+    with pytest.raises(StageFailed) as caught:
+        site.build(site.plan("FROM fedora:43\n"))
+    assert caught.value.failure.stage == "parents and repos"
+    assert "fedora" in caught.value.failure.cause
+
+
+def test_a_stage_that_fails_beside_another_is_the_one_that_is_named(site: Site):
+    """Packages are listed while the image is pushed."""
+    text = "FROM fedora:43\nRUN write /var/lib/rpm/rpmdb.sqlite\n"
+    with pytest.raises(StageFailed) as caught:
+        site.build(site.plan(text))
+    assert caught.value.failure.stage == "list rpms"
+    assert caught.value.failure.cause.startswith("setpriv failed: ")

@@ -1,0 +1,176 @@
+"""Packages of an image: read from real RPM databases, in file trees that are not trusted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from koji_containerbuild.buildroot.rooted import inside
+from koji_containerbuild.buildroot.stages.list_rpms import _rpm, list_rpms, query
+from koji_containerbuild.errors import ServiceError
+
+SPEC = """
+Name: {name}
+Version: 1.0
+Release: 2.fc43
+{epoch}
+Summary: x
+License: MIT
+BuildArch: noarch
+%description
+%files
+"""
+needs_rpm = pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is not installed")
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("rpms")
+    for name, epoch in (("zlib-x", ""), ("app", "Epoch: 3")):
+        spec = folder / f"{name}.spec"
+        spec.write_text(SPEC.format(name=name, epoch=epoch))
+        define = ["-D", f"_topdir {folder}", "-D", "_rpmfilename %{NAME}.rpm"]
+        subprocess.run(["rpmbuild", "-bb", *define, str(spec)], check=True, capture_output=True)
+    return sorted((folder / "RPMS").glob("*.rpm"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path, packages: list[Path]) -> Path:
+    """A file tree with an RPM database in it."""
+    database = tmp_path / "tree" / "usr/lib/sysimage/rpm"
+    database.mkdir(parents=True)
+    options = ["--dbpath", str(database), "--justdb", "--nodeps", "--ignoreos", "--force-debian"]
+    command = ["rpm", *options, "-i", *map(str, packages)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        command.remove("--force-debian")
+        subprocess.run(command, capture_output=True, check=True)
+    return tmp_path / "tree"
+
+
+@needs_rpm
+def test_every_package_of_the_database_is_listed(tree: Path):
+    rpms = list_rpms(tree)
+    assert [rpm.nvra for rpm in rpms] == ["app-1.0-2.fc43.noarch", "zlib-x-1.0-2.fc43.noarch"]
+    assert [rpm.epoch for rpm in rpms] == [3, None]
+    assert all(len(rpm.sigmd5) == 32 and rpm.signature is None for rpm in rpms)
+
+
+@needs_rpm
+def test_the_database_of_the_image_is_not_changed(tree: Path):
+    folder = tree / "usr/lib/sysimage/rpm"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    list_rpms(tree)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@needs_rpm
+def test_a_database_behind_links_is_found_as_the_image_sees_it(tree: Path):
+    (tree / "var/lib").mkdir(parents=True)
+    (tree / "data").mkdir()
+    shutil.move(tree / "usr/lib/sysimage/rpm", tree / "data/rpm")
+    (tree / "var/lib/rpm").symlink_to("/data/rpm")  # absolute: in the image, not on this host
+    assert len(list_rpms(tree)) == 2
+
+
+@needs_rpm
+def test_a_link_to_a_database_outside_is_not_followed(tree: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    (other / "var/lib").mkdir(parents=True)
+    (other / "var/lib/rpm").symlink_to(tree / "usr/lib/sysimage/rpm")
+    assert list_rpms(other) == ()
+    (other / "var/lib/rpm").unlink()
+    (other / "var/lib/rpm").mkdir()
+    for name in os.listdir(tree / "usr/lib/sysimage/rpm"):
+        (other / "var/lib/rpm" / name).symlink_to(tree / "usr/lib/sysimage/rpm" / name)
+    assert list_rpms(other) == ()
+
+
+def test_an_image_without_a_database_has_no_packages(tmp_path: Path):
+    assert list_rpms(tmp_path) == ()
+    (tmp_path / "var/lib/rpm").mkdir(parents=True)
+    assert list_rpms(tmp_path) == ()
+
+
+@needs_rpm
+def test_a_database_that_cannot_be_read_is_an_error(tmp_path: Path):
+    (tmp_path / "rpmdb.sqlite").write_bytes(b"no database" * 1000)
+    os.chmod(tmp_path, 0o777)
+    with pytest.raises(ServiceError):
+        query(tmp_path)
+
+
+SIGNED = "RSA/SHA256, Mon 01 Sep 2025 12:00:00 AM UTC, Key ID 829B606631645531"
+
+
+def test_the_key_of_a_signature_is_its_last_words():
+    fields = ["web", "1", "2", "(none)", "x86_64", "AB" * 16, SIGNED]
+    assert (_rpm(fields).signature, _rpm(fields).sigmd5) == ("829b606631645531", "ab" * 16)
+    assert _rpm([*fields[:6], "-"]).signature is None
+
+
+# -- paths in a tree that is not ours
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    image = tmp_path / "image"
+    (image / "a/b").mkdir(parents=True)
+    (image / "a/file").write_text("x")
+    (tmp_path / "outside").mkdir()
+    return image
+
+
+@pytest.mark.parametrize(
+    "path", ["a/b", "/a/b", "a//b/", "./a/./b", "a/b/../b", "../../a/b", "/../a/b"]
+)
+def test_a_path_is_found_and_never_leaves_the_tree(image: Path, path: str):
+    assert inside(image, path) == image / "a/b"
+
+
+@pytest.mark.parametrize(
+    "target, found",
+    [
+        ("a/b", "a/b"),
+        ("/a/b", "a/b"),
+        ("../../../a/b", "a/b"),
+        ("a/../a/b", "a/b"),
+        ("/", ""),
+        ("..", ""),
+        ("a/file", "a/file"),
+        ("../outside", None),
+        ("/etc/passwd", None),
+        ("/proc/self/root", None),
+        ("none", None),
+        ("link", None),
+    ],
+)
+def test_a_link_is_followed_within_the_tree(image: Path, target: str, found: str | None):
+    (image / "link").symlink_to(target)
+    assert inside(image, "link") == (None if found is None else image / found)
+
+
+def test_links_that_lead_in_a_circle_or_on_and_on_lead_nowhere(image: Path):
+    (image / "one").symlink_to("two")
+    (image / "two").symlink_to("/one")
+    assert inside(image, "one/x") is None
+    for n in range(30):
+        (image / f"l{n}").symlink_to(f"l{n + 1}")
+    (image / "l30").mkdir()
+    assert inside(image, "l0") is None
+    assert inside(image, "l20") == image / "l30"
+
+
+def test_a_file_is_no_folder(image: Path):
+    assert inside(image, "a/file/x") is None
+    assert inside(image, "a/file/../b") in (None, image / "a/b")
+
+
+def test_a_name_that_is_too_long_leads_nowhere(image: Path):
+    (image / "link").symlink_to("x" * 300)
+    assert inside(image, "link") is None
+    assert inside(image, "x" * 300) is None
