@@ -19,6 +19,7 @@ from koji_containerbuild.errors import BadRequest
 
 SCRATCH = "scratch"
 HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]")
+LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
 RESERVED = "koji-containerbuild"  # the name that files of ours are copied from
 
 
@@ -116,6 +117,13 @@ def _check_text(text: str) -> None:
             "The Dockerfile has another escape character than the backslash.",
             do="Remove the line '# escape=`', and write backslashes.",
         )
+    for number, line in enumerate(text.encode().split(b"\n"), 1):
+        if len(line) > LONGEST_LINE:
+            raise BadRequest(
+                f"Line {number} of the Dockerfile has {len(line)} bytes, and a builder reads at "
+                f"most {LONGEST_LINE}.",
+                do="Divide it into several lines, or put the text into a file.",
+            )
 
 
 def _check_heredocs(structure: Iterable[Mapping[str, Any]]) -> None:
