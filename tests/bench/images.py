@@ -74,7 +74,9 @@ def _whole(pairs: list[Pair]) -> list[Figure]:
         beside("open → closed, as a client sees it", watched, raw),
         beside("stage build beside `buildah bud`", bud, [pair.raw.bud for pair in pairs]),
         beside("stage push beside `buildah push`", push, [pair.raw.push for pair in pairs]),
-        against_old("hub requests of the task", [b.requests for b in ours], "calls", 54.0),
+        against_old(
+            "hub requests of the task (old: 2 arches)", [b.requests for b in ours], "calls", 54.0
+        ),
     ]
 
 
@@ -85,7 +87,7 @@ def _gaps(pairs: list[Pair]) -> list[Figure]:
     imported = [one.done("import") - one.begun("import") for one in ours]
     rest = [all_of_it - own for all_of_it, own in zip(end, imported)]
     return [
-        alone("create → open (kojid looks every 0.2 s)", [b.opened - b.created for b in ours]),
+        alone("create → open: kojid looks every 0.2 s", [b.opened - b.created for b in ours]),
         against_old("open → build started", start, "s", 4.24, Aim(1.5)),
         against_old("build done → task closed, less import", rest, "s", 1.52, Aim(1.0)),
         alone("import", imported),
