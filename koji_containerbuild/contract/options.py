@@ -5,7 +5,6 @@ Names and types are those of the old system's `buildContainer` call; clients dep
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -201,6 +200,8 @@ def _wire(f: Field[Any], value: Any) -> Any:
 
 
 def _nearest(name: str, known: list[str]) -> str:
+    import difflib  # for the one who mistyped: the command line loads us for every build
+
     close = difflib.get_close_matches(name, known, 1)
     return f"Did you mean '{close[0]}'?" if close else f"The options are: {', '.join(known)}."
 
