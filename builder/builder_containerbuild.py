@@ -10,6 +10,7 @@ from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.koji_api import import_
 from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry import transport  # noqa: F401 — see below
@@ -20,7 +21,8 @@ from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 
 # kojid forks for each task: what is loaded here, once, no task loads again. So is the registry's
-# transport, which the registry client loads only when it is spoken to.
+# transport, which the registry client loads only when it is spoken to, and the compiled schema.
+import_.validator()
 
 
 class BuildContainerTask(BaseTaskHandler):

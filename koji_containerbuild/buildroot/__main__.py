@@ -37,4 +37,6 @@ if __name__ == "__main__":
         detach()
     from koji_containerbuild.buildroot.program import main
 
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # all is written; taking down the interpreter would cost another 0.05 s

@@ -64,15 +64,14 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         recipe = tools.work / "Dockerfile"
         recipe.write_text(rewrite_from(dockerfile, local, added), encoding="utf-8")
 
-    with local_image(plan, arch, tools.builder) as name, ThreadPoolExecutor(2) as aside:
+    name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
+    with removing(name, tools.builder), ThreadPoolExecutor(2) as aside:
         place = aside.submit(host.describe, tools.builder)
         below = pinned.get(dockerfile.final_parent or "")
         parent = aside.submit(parent_image, tools.registry, below, arch)
         with step("build"):
-            begin = tools.console.size
             job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
-            tools.builder.build(job, tools.console)
-            end = tools.console.size
+            said = build(job, tools)
 
         seen = aside.submit(look_inside, name, plan, has_repos, tools.builder, step)
         with step("push"):
@@ -81,6 +80,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
             clean = partial(without_traces, plan.repos) if seen.result().traces else None
             pushed = push_image(made, to, tools, clean)
 
+        gone = aside.submit(tools.builder.remove, name)
         with step("report"):
             image = ArchImage(
                 arch=arch,
@@ -94,13 +94,21 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
                 rpms=seen.result().rpms,
                 help_file=help_file,
                 buildroot=place.result(),
-                build_log=(begin, end),
+                build_log=said,
                 timeline=step.timeline,
                 warnings=(),
             )
             spec = to.at_tag(f"{to.tag}-report")
             digest = report(image, tools.console.path, spec, tools.registry)
+        gone.result()
     return Outcome(arch, image=pushed.digest, report=digest)
+
+
+def build(job: BuildJob, tools: Tools) -> tuple[int, int]:
+    """Run the builder; where its output is in the log: first byte, byte after the last."""
+    begin = tools.console.size
+    tools.builder.build(job, tools.console)
+    return begin, tools.console.size
 
 
 @dataclass(frozen=True)
@@ -121,13 +129,13 @@ def look_inside(name: str, plan: BuildPlan, has_repos: bool, builder: Builder, s
 
 
 @contextmanager
-def local_image(plan: BuildPlan, arch: str, builder: Builder) -> Iterator[str]:
-    """A name in the builder's store that is free again afterwards."""
-    name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
+def removing(name: str, builder: Builder) -> Iterator[None]:
+    """An image in the builder's store that does not stay when the build fails."""
     try:
-        yield name
-    finally:
+        yield
+    except BaseException:
         builder.remove(name)
+        raise
 
 
 def image_name(plan: BuildPlan) -> str:

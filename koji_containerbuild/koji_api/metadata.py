@@ -203,6 +203,8 @@ def clean(value: Any) -> Any:
     """
     if isinstance(value, str):
         return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
     if isinstance(value, Mapping):
         return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -81,7 +81,7 @@ class Reservations:
         try:
             return str(self._session.getNextRelease({"name": name, "version": version}))
         except koji.BuildError as error:
-            last = re.search(r"release (?:value )?'?([0-9][\w.~^]*)", str(error))
+            last = re.search(r"release (?:value:? )?'?([0-9][\w.~^]*)", str(error))
             return next_release(last[1]) if last else "1"
         except (koji.GenericError, OSError) as error:
             raise ServiceError(f"Koji did not tell the next release: {error}.") from error
