@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 from typing import Any
 
 from koji_containerbuild.buildroot.console import Console
@@ -80,8 +81,24 @@ class Buildah:
                 with suppress(BlockingIOError, ServiceError):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._output("rmi", "--all", "--force")
+            self._clear(lock)
             fcntl.flock(lock, fcntl.LOCK_SH)
-            yield
+            try:
+                yield
+            finally:
+                self._clear(lock)
+
+    def _clear(self, lock: IO[str]) -> None:
+        """Remove containers, with their mounts: a builder that is told to end may leave one.
+
+        Whose they are cannot be seen, so only when no other build is at work; the last one does it.
+        """
+        settings = self._config.buildroot
+        table = settings.storage / f"{settings.driver}-containers" / "containers.json"
+        with suppress(OSError, ServiceError):  # no such table; BlockingIOError
+            if table.read_bytes().strip() not in (b"", b"[]", b"null"):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._output("rm", "--all")
 
     def build(self, job: BuildJob, console: Console) -> None:
         """Raises InstructionFailed with the instruction and the last lines of its output."""

@@ -98,8 +98,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
                 timeline=step.timeline,
                 warnings=(),
             )
-            spec = to.at_tag(f"{to.tag}-report")
-            digest = report(image, tools.console.path, spec, tools.registry)
+            digest = report(image, tools.console.path, to, tools.registry)
         gone.result()
     return Outcome(arch, image=pushed.digest, report=digest)
 

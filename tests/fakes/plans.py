@@ -16,7 +16,11 @@ PLAN = BuildPlan(
     scratch=False,
     isolated=False,
     source=Source(
-        "https://src.example.com/web", "a" * 40, "f43", "", "https://src.example.com/web#a"
+        "https://src.example.com/web",
+        "a" * 40,
+        "f43",
+        "",
+        "https://src.example.com/web#" + "a" * 40,
     ),
     arches=("x86_64",),
     parents=(),

@@ -1,6 +1,6 @@
 """Put what was learned beside the image: the ArchImage record and the complete log.
 
-Takes:   the record, the log file, the repository of the image
+Takes:   the record, the log file, the tag of the image
 Gives:   the digest of the artifact
 Touches: the registry
 Fails:   when the registry refuses
@@ -19,4 +19,4 @@ from koji_containerbuild.rules.pullspec import Pullspec
 def report(image: ArchImage, log: Path, to: Pullspec, registry: Registry) -> str:
     """The record is the artifact's config, the log its only file."""
     files = [ArtifactFile(LOG_FILE, "text/plain+gzip", log)]
-    return push_artifact(registry, to, files, image.to_json().encode(), to.tag)
+    return push_artifact(registry, to, files, image.to_json().encode(), f"{to.tag}-report")
