@@ -1,0 +1,194 @@
+"""A hub as a builder host sees it, with state: targets, reservations, imports, tags, uploads.
+
+Its answers and refusals are those of Koji 1.35 (kojihub.py); tests/stack holds them to the truth.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Optional
+
+import koji
+
+STATES = koji.BUILD_STATES
+
+
+class FakeKojiSession:
+    """koji.ClientSession of a host, for the calls that we use."""
+
+    def __init__(self, version: str = "1.35.0") -> None:
+        self.version = version
+        self.arches = "x86_64"
+        self.locked = False
+        self.packages: dict[str, dict[str, Any]] = {"web-container": {"blocked": False}}
+        self.task_states: dict[int, int] = {7: koji.TASK_STATES["OPEN"]}
+        self.builds: dict[str, dict[str, Any]] = {}
+        self.tokens: dict[int, str] = {}
+        self.tags: dict[int, list[str]] = {}
+        self.uploads: dict[str, bytearray] = {}
+        self.imported: list[dict[str, Any]] = []
+        self.reserved: list[dict[str, Any]] = []
+        self.refuse: dict[str, list[Exception]] = {}  # by call: raised once each, then it works
+        self.lose_reply: set[str] = set()  # calls that are done, and whose reply is lost
+        self.may_import = True
+        self.host = SimpleNamespace(tagBuild=self._tag_build)
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if name.startswith("_") or not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.refuse.get(name):
+                raise self.refuse[name].pop(0)
+            answer = value(*args, **kwargs)
+            if name in self.lose_reply:
+                raise ConnectionError("connection reset")
+            return answer
+
+        return call
+
+    # -- what there is
+
+    def getKojiVersion(self) -> str:
+        return self.version
+
+    def getLoggedInUser(self) -> dict[str, Any]:
+        return {"id": 5, "name": "builder1"}
+
+    def getLastEvent(self) -> dict[str, Any]:
+        return {"id": 99}
+
+    def getBuildTargets(self) -> list[dict[str, Any]]:
+        return [{"name": "f43"}]
+
+    def getBuildTarget(self, name: str, event: int) -> Optional[dict[str, Any]]:
+        if name != "f43":
+            return None
+        return {"name": "f43", "build_tag": 1, "build_tag_name": "f43-build", "dest_tag": 2,
+                "dest_tag_name": "f43-candidate"}  # fmt: skip
+
+    def getBuildConfig(self, tag: int, event: int) -> dict[str, Any]:
+        return {"arches": self.arches}
+
+    def getTag(self, tag: int, event: int) -> dict[str, Any]:
+        return {"id": 2, "name": "f43-candidate", "locked": self.locked}
+
+    def getRepo(self, tag: int) -> dict[str, Any]:
+        return {"id": 12, "create_event": 98}
+
+    def getUser(self, user: int) -> dict[str, Any]:
+        return {"id": user, "name": "packager"}
+
+    def getChannel(self, channel: int) -> dict[str, Any]:
+        return {"id": channel, "name": "container-binary"}
+
+    def getPackageConfig(self, tag: int, package: str) -> Optional[dict[str, Any]]:
+        return self.packages.get(package)
+
+    def getTaskInfo(self, task_id: int) -> Optional[dict[str, Any]]:
+        return {"state": self.task_states[task_id]} if task_id in self.task_states else None
+
+    def getBuild(self, info: Any) -> Optional[dict[str, Any]]:
+        return next((b for b in self.builds.values() if info in (b["nvr"], b["id"])), None)
+
+    def listTags(self, build: int) -> list[dict[str, Any]]:
+        return [{"name": name} for name in self.tags.get(build, [])]
+
+    @contextmanager
+    def _multicall(self) -> Iterator[Any]:
+        session = self
+
+        class Calls:
+            def __getattr__(self, name: str) -> Any:
+                return lambda *a, **k: SimpleNamespace(result=getattr(session, name)(*a, **k))
+
+        yield Calls()
+
+    def multicall(self, strict: bool) -> Any:
+        return self._multicall()
+
+    # -- reservations and imports
+
+    def getNextRelease(self, info: dict[str, Any]) -> str:
+        """kojihub.get_next_release"""
+        given_back = (STATES["FAILED"], STATES["CANCELED"])
+        live = [
+            build["release"]
+            for build in self.builds.values()
+            if (build["name"], build["version"]) == (info["name"], info["version"])
+            and build["state"] not in given_back
+        ]
+        parts = live[-1].split(".") if live else ["0"]
+        counted = {1: 0, 2: 0, 3: 2}.get(len(parts), 0)
+        if len(parts) > 3 or not parts[counted].isdigit():
+            raise koji.BuildError(f"Unable to increment release value: {live[-1]}")
+        parts[counted] = str(int(parts[counted]) + 1)
+        return ".".join(parts)
+
+    def CGInitBuild(self, generator: str, data: dict[str, Any]) -> dict[str, Any]:
+        if not self.may_import:
+            raise koji.ActionNotAllowed(f"Content generator import denied: {generator}")
+        nvr = "{name}-{version}-{release}".format(**data)
+        old = self.builds.get(nvr)
+        if old and old["state"] not in (STATES["FAILED"], STATES["CANCELED"]):
+            raise koji.GenericError(f"Build already exists (id={old['id']}, state=BUILDING)")
+        number = old["id"] if old else len(self.builds) + 1
+        self.builds[nvr] = {**data, "nvr": nvr, "id": number, "state": STATES["BUILDING"]}
+        self.tokens[number] = f"secret-{len(self.reserved)}"
+        self.reserved.append(dict(data))
+        return {"build_id": number, "token": self.tokens[number]}
+
+    def CGRefundBuild(self, generator: str, build_id: int, token: str, state: int) -> None:
+        build = self.getBuild(build_id)
+        assert build
+        if build["state"] != STATES["BUILDING"]:
+            raise koji.GenericError("Build is not in BUILDING state")
+        if self.tokens[build_id] != token:
+            raise koji.GenericError("Token doesn't match")
+        build["state"] = state
+
+    def CGImport(self, metadata: str, folder: str, token: str) -> dict[str, Any]:
+        document = json.loads(self.uploads[f"{folder}/{metadata}"])
+        build = self.getBuild(document["build"]["build_id"])
+        assert build
+        if build["state"] != STATES["BUILDING"] or self.tokens[build["id"]] != token:
+            raise koji.GenericError("Token doesn't match")
+        for output in document["output"]:
+            data = self.uploads[f"{folder}/{output['filename']}"]
+            if (len(data), hashlib.md5(data).hexdigest()) != (
+                output["filesize"],
+                output["checksum"],
+            ):
+                raise koji.GenericError(f"Size or checksum mismatch for {output['filename']}")
+        build["state"] = STATES["COMPLETE"]
+        self.imported.append(document)
+        return build
+
+    def _tag_build(self, task_id: int, tag: str, build: int) -> None:
+        if self.refuse.get("tagBuild"):
+            raise self.refuse["tagBuild"].pop(0)
+        self.tags.setdefault(build, []).append(tag)
+
+    # -- files
+
+    def uploadWrapper(self, path: str, folder: str, name: str, blocksize: int) -> None:
+        self.uploads[f"{folder}/{name}"] = bytearray(Path(path).read_bytes())
+
+    def uploadFile(
+        self, folder: str, name: str, size: int, md5: str, offset: str, data: str
+    ) -> bool:
+        block = base64.b64decode(data)
+        assert (len(block), hashlib.md5(block).hexdigest()) == (size, md5)
+        file = self.uploads.setdefault(f"{folder}/{name}", bytearray())
+        end = int(offset) + len(block)
+        if len(file) < end:
+            file.extend(bytes(end - len(file)))
+        file[int(offset) : end] = block
+        return True

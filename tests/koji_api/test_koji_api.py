@@ -1,0 +1,305 @@
+"""What we tell the hub: release numbers, logs, metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from xml.etree import ElementTree
+
+import koji
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from koji.xmlrpcplus import dumps
+
+from koji_containerbuild.contract.image import ArchImage, Buildroot, ImageIndex, Layer, Rpm, Tool
+from koji_containerbuild.contract.plan import Parent, RepoFile
+from koji_containerbuild.errors import BadRequest, ServiceError
+from koji_containerbuild.koji_api import import_
+from koji_containerbuild.koji_api.metadata import Facts, OutputFile, clean, document
+from koji_containerbuild.koji_api.reserve import TRIES, Reservations
+from koji_containerbuild.koji_api.task_logs import BLOCK, TaskLogs
+from koji_containerbuild.rules.nvr import NVR
+from tests.fakes.builder import EMPTY
+from tests.fakes.koji_session import STATES, FakeKojiSession
+from tests.fakes.plans import PLAN
+
+WEB = NVR("web-container", "1.0", "3")
+SIGNED = Rpm("a", "1", "2", None, "noarch", "ab" * 16, "0" * 16)
+
+
+@pytest.fixture
+def hub() -> FakeKojiSession:
+    return FakeKojiSession()
+
+
+@pytest.fixture
+def reservations(hub: FakeKojiSession) -> Reservations:
+    return Reservations(hub, "koji-containerbuild", 7)
+
+
+def state(hub: FakeKojiSession, nvr: NVR) -> int:
+    return hub.builds[str(nvr)]["state"]
+
+
+# -- reservations
+
+
+def test_releases_are_counted(reservations: Reservations):
+    taken = [reservations.next("web-container", "1.0").nvr.release for _ in range(3)]
+    assert taken == ["1", "2", "3"]
+
+
+def test_a_given_release_is_ours_and_nobody_elses(hub: FakeKojiSession, reservations: Reservations):
+    assert reservations.given(WEB).nvr == WEB
+    assert state(hub, WEB) == STATES["BUILDING"]
+    with pytest.raises(BadRequest, match="web-container-1.0-3 exists already"):
+        reservations.given(WEB)
+
+
+@pytest.mark.parametrize("cancelled, name", [(True, "CANCELED"), (False, "FAILED")])
+def test_a_release_that_was_given_back_can_be_had_again(
+    hub: FakeKojiSession, reservations: Reservations, cancelled: bool, name: str
+):
+    one = reservations.given(WEB)
+    assert reservations.refund(one, cancelled)
+    assert state(hub, WEB) == STATES[name]
+    assert reservations.refund(one, cancelled)  # twice is no error
+    assert reservations.given(WEB).token != one.token
+
+
+def test_a_build_that_came_of_it_is_not_taken_back(
+    hub: FakeKojiSession, reservations: Reservations
+):
+    one = reservations.given(WEB)
+    hub.builds[str(WEB)]["state"] = STATES["COMPLETE"]
+    assert not reservations.refund(one, cancelled=False)
+    assert state(hub, WEB) == STATES["COMPLETE"]
+
+
+def test_a_hub_that_is_away_is_told_of(hub: FakeKojiSession, reservations: Reservations):
+    one = reservations.given(WEB)
+    hub.refuse["CGRefundBuild"] = [ConnectionError("refused")]
+    with pytest.raises(ServiceError, match="did not answer"):
+        reservations.refund(one, cancelled=False)
+
+
+def test_another_build_that_is_quicker_gets_the_number_and_we_the_next(hub: FakeKojiSession):
+    class Racing(FakeKojiSession):
+        races = 2
+
+        def CGInitBuild(self, generator, data):  # noqa: N802
+            if self.races:
+                self.races -= 1
+                super().CGInitBuild(generator, dict(data))
+            return super().CGInitBuild(generator, data)
+
+    got = Reservations(Racing(), "g", 7).next("web-container", "1.0")
+    assert got.nvr.release == "3"
+
+
+def test_a_release_that_the_hub_cannot_count_is_counted_by_us(
+    hub: FakeKojiSession, reservations: Reservations
+):
+    reservations.given(NVR("web-container", "1.0", "3.fc43"))
+    assert reservations.next("web-container", "1.0").nvr.release == "4.fc43"
+    reservations.given(NVR("web-container", "1.0", "5.1.fc43.2"))
+    assert reservations.next("web-container", "1.0").nvr.release == "6.1.fc43.2"
+
+
+def test_a_host_without_access_is_told_what_an_admin_must_do(
+    hub: FakeKojiSession, reservations: Reservations
+):
+    hub.may_import = False
+    with pytest.raises(ServiceError, match="grant-cg-access"):
+        reservations.next("web-container", "1.0")
+
+
+def test_numbers_that_are_always_taken_come_to_an_end(hub: FakeKojiSession):
+    class Taken(FakeKojiSession):
+        def CGInitBuild(self, generator, data):  # noqa: N802
+            super().CGInitBuild(generator, dict(data))
+            return super().CGInitBuild(generator, data)
+
+    with pytest.raises(ServiceError, match=f"in {TRIES} tries"):
+        Reservations(Taken(), "g", 7).next("web-container", "1.0")
+
+
+@pytest.mark.parametrize(
+    "version, linked", [("1.30.1", False), ("1.31.2", False), ("1.32.0", True), ("1.35.1", True)]
+)
+def test_the_task_is_named_where_the_hub_can_take_it(version: str, linked: bool):
+    hub = FakeKojiSession(version)
+    Reservations(hub, "g", 7).given(WEB)
+    assert ("task_id" in hub.reserved[0]) is linked
+
+
+# -- task logs
+
+
+@pytest.fixture
+def logs(hub: FakeKojiSession, tmp_path: Path) -> TaskLogs:
+    return TaskLogs(hub, "tasks/7", tmp_path)
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=50) | st.integers(0, 2 * BLOCK).map(bytes), max_size=4),
+    failures=st.integers(0, 3),
+)
+def test_bytes_arrive_in_order_and_once_also_if_the_hub_refuses_for_a_while(
+    pieces, failures, tmp_path_factory
+):
+    hub = FakeKojiSession()
+    logs = TaskLogs(hub, "tasks/7", tmp_path_factory.mktemp("logs"))
+    hub.refuse["uploadFile"] = [koji.GenericError("busy"), ConnectionError("reset")][:failures]
+    for piece in pieces:
+        logs.write("x.log", piece)
+        logs.flush(now=True)
+    for _ in range(4):
+        logs.flush(now=True)
+    assert bytes(hub.uploads.get("tasks/7/x.log", b"")) == b"".join(pieces)
+
+
+def test_a_reply_that_was_lost_doubles_nothing(hub: FakeKojiSession, logs: TaskLogs):
+    logs.write("x.log", b"one\n")
+    hub.lose_reply.add("uploadFile")
+    logs.flush(now=True)
+    hub.lose_reply.clear()
+    logs.write("x.log", b"two\n")
+    logs.flush(now=True)
+    assert hub.uploads["tasks/7/x.log"] == b"one\ntwo\n"
+
+
+def test_a_hub_that_refuses_fails_no_build_but_is_remembered(hub: FakeKojiSession, logs: TaskLogs):
+    hub.refuse["uploadFile"] = [koji.GenericError("quota")] * 9
+    logs.event("build", "started")
+    logs.put("plan.json", "{}")
+    assert "quota" in logs.trouble
+    assert b"task build: started" in logs.task_log.read_bytes()
+
+
+def test_an_empty_file_is_not_uploaded(hub: FakeKojiSession, logs: TaskLogs):
+    logs.write("x.log", b"")
+    logs.flush(now=True)
+    assert not hub.uploads
+
+
+# -- metadata
+
+
+def image(arch: str = "x86_64", **other) -> ArchImage:
+    return dataclasses.replace(
+        ArchImage(
+            arch, "sha256:" + "e" * 64, "application/vnd.docker.distribution.manifest.v2+json", 10, "sha256:" + "c" * 64,
+            {**EMPTY, "architecture": "amd64", "config": {"Labels": {"bell": "\x07"}}}, None, (Layer("sha256:" + "d" * 64, 5),),
+            (Rpm("bash", "5", "1", 2, arch, "ab" * 16, None), SIGNED), None,
+            Buildroot("host", "fedora-43", arch, "none", (Tool("buildah", "1.28"),), (SIGNED,)), (0, 3), (), (),
+        ),
+        **other,
+    )  # fmt: skip
+
+
+def facts(plan=PLAN, arches=("x86_64",), build_id=3) -> Facts:
+    return Facts(
+        plan=dataclasses.replace(plan, arches=arches),
+        generator="koji-containerbuild",
+        submitter="builder1",
+        job="kcb-1-7",
+        images=tuple(image(arch) for arch in arches),
+        index=ImageIndex(
+            "sha256:" + "1" * 64, "application/vnd.docker.distribution.manifest.list.v2+json"
+        ),
+        archives={arch: OutputFile(f"web-{arch}.tar", 5, "0" * 32, arch) for arch in arches},
+        logs=(
+            OutputFile("osbs-build.log", 1, "1" * 32, "noarch"),
+            OutputFile("x86_64-build.log", 1, "2" * 32, "x86_64"),
+        ),
+        started=1,
+        ended=2,
+        build_id=build_id,
+    )
+
+
+VARIANTS = {
+    "one arch": facts(),
+    "three arches": facts(arches=("x86_64", "aarch64", "s390x")),
+    "scratch": facts(dataclasses.replace(PLAN, scratch=True, destination=dataclasses.replace(PLAN.destination, primary_tag="", floating_tags=())), build_id=None),
+    "isolated": facts(dataclasses.replace(PLAN, isolated=True)),
+    "parents and repos": facts(dataclasses.replace(PLAN, parents=(Parent("a", "r/a:1", "r/a@sha256:1"),), repos=(RepoFile("x.repo", "", "https://r/x.repo"),))),
+    "without Koji": facts(dataclasses.replace(PLAN, koji=None)),
+    "user data": facts(dataclasses.replace(PLAN, userdata={"a": [1, None, {"b": "\x00"}]})),
+    "help page": dataclasses.replace(facts(), images=(image(help_file="help.md"),)),
+    "parent config": dataclasses.replace(facts(), images=(image(parent_config_digest="sha256:" + "b" * 64),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", VARIANTS.values(), ids=list(VARIANTS))
+def test_the_metadata_is_what_the_hub_wants(which: Facts):
+    import_.check(document(which))
+
+
+def test_every_output_is_of_a_buildroot_that_is_described():
+    made = document(VARIANTS["three arches"])
+    known = {root["id"] for root in made["buildroots"]}
+    assert {output["buildroot_id"] for output in made["output"]} <= known
+    assert len(known) == 3
+
+
+def test_metadata_that_is_wrong_is_refused_here_and_not_by_the_hub():
+    made = document(facts())
+    del made["build"]["name"]
+    with pytest.raises(ServiceError, match="metadata is wrong"):
+        import_.check(made)
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)
+def test_whatever_is_in_the_metadata_xml_can_hold_it(value):
+    text = dumps((clean(value),))
+    ElementTree.fromstring(text.encode())
+    assert clean(clean(value)) == clean(value)
+
+
+# -- import
+
+
+def test_a_lost_reply_of_an_import_is_no_failure(
+    hub: FakeKojiSession, reservations: Reservations, tmp_path: Path
+):
+    one = reservations.given(WEB)
+    metadata = tmp_path / "metadata.json"
+    metadata.write_text('{"build": {"build_id": 1}, "output": []}')
+    hub.lose_reply.add("CGImport")
+    assert import_.import_build(hub, metadata, [], one) == one.build_id
+
+
+def test_a_refused_import_is_a_failure(
+    hub: FakeKojiSession, reservations: Reservations, tmp_path: Path
+):
+    one = reservations.given(WEB)
+    metadata = tmp_path / "metadata.json"
+    metadata.write_text('{"build": {"build_id": 1}, "output": []}')
+    hub.refuse["CGImport"] = [koji.GenericError("no such file")]
+    with pytest.raises(ServiceError, match="did not import web-container-1.0-3: no such file"):
+        import_.import_build(hub, metadata, [], one)
+
+
+def test_a_build_that_is_tagged_already_is_not_tagged_again(
+    hub: FakeKojiSession, reservations: Reservations
+):
+    one = reservations.given(WEB)
+    import_.tag_build(hub, 7, "f43-candidate", one)
+    import_.tag_build(hub, 7, "f43-candidate", one)
+    assert hub.tags[one.build_id] == ["f43-candidate"]
+
+
+def test_a_refused_tag_says_how_to_tag_by_hand(hub: FakeKojiSession, reservations: Reservations):
+    one = reservations.given(WEB)
+    hub.refuse["tagBuild"] = [koji.GenericError("policy violation")]
+    with pytest.raises(ServiceError, match="koji tag-build f43-candidate web-container-1.0-3"):
+        import_.tag_build(hub, 7, "f43-candidate", one)
