@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
-from typing import Any
+from typing import IO, Any
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.programs import logged, output
