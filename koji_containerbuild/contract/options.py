@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import lru_cache
 from typing import Any, Optional, get_type_hints
 
 from koji_containerbuild.errors import BadRequest
@@ -150,8 +151,13 @@ def flags() -> list[Field[Any]]:
 
 def kind_of(f: Field[Any]) -> Any:
     """The type of an option: bool, str, Mapping, or a tuple's item type in a list ([str])."""
-    hint = get_type_hints(BuildOptions)[f.name]
+    hint = _hints()[f.name]
     return _KINDS[str(hint).replace("typing.", "")]
+
+
+@lru_cache(maxsize=1)
+def _hints() -> dict[str, Any]:
+    return get_type_hints(BuildOptions)
 
 
 _KINDS: dict[str, Any] = {
