@@ -66,6 +66,7 @@ def prepare(request: BuildRequest, task: Task, tools: Tools, keep: Keep) -> Prep
         target = hub.target(request.target, request.options.scratch)
     with stage(tools, "source"):
         tree = _source_tree(request, target, submitter, tools)
+        limited = limits(tree.settings, tools.config)
     with stage(tools, "parents"):
         arches = _arches(request, target, tree, tools)
         parents = resolve_parents(tree.dockerfile, arches, tools.config, tools.registry)
@@ -87,7 +88,7 @@ def prepare(request: BuildRequest, task: Task, tools: Tools, keep: Keep) -> Prep
         repos=repos,
         labels=named.labels,
         destination=named.destination,
-        limits=limits(tree.settings, tools.config),
+        limits=limited,
         created=created,
         koji=KojiFacts(
             task_id=task.id,

@@ -37,6 +37,7 @@ class FakeKojiSession:
         self.refuse: dict[str, list[Exception]] = {}  # by call: raised once each, then it works
         self.lose_reply: set[str] = set()  # calls that are done, and whose reply is lost
         self.may_import = True
+        self.full = ""  # folders that begin so take no files
         self.host = SimpleNamespace(tagBuild=self._tag_build)
 
     def __getattribute__(self, name: str) -> Any:
@@ -184,6 +185,8 @@ class FakeKojiSession:
     def uploadFile(
         self, folder: str, name: str, size: int, md5: str, offset: str, data: str
     ) -> bool:
+        if self.full and folder.startswith(self.full):
+            raise koji.GenericError("quota")
         block = base64.b64decode(data)
         assert (len(block), hashlib.md5(block).hexdigest()) == (size, md5)
         file = self.uploads.setdefault(f"{folder}/{name}", bytearray())

@@ -1,0 +1,401 @@
+"""The life of a task, on a hub, a registry, a git server and an engine that work."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import koji
+import pytest
+
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.recipe import build_arch
+from koji_containerbuild.buildroot.step import StageFailed
+from koji_containerbuild.buildroot.tools import Tools as BuildrootTools
+from koji_containerbuild.config import BuilderConfig, Config, RegistryConfig
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.errors import BadRequest, BuildFailed, ServiceError
+from koji_containerbuild.koji_api.task_logs import TaskLogs
+from koji_containerbuild.registry.client import Registry, RegistrySettings
+from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.build import run_build
+from koji_containerbuild.tasks.sweep import sweep
+from koji_containerbuild.tasks.tools import Kojid, Task, Tools
+from tests.fakes.builder import FakeBuilder, push
+from tests.fakes.engine import FakeEngine
+from tests.fakes.git import GitRepo, old_server
+from tests.fakes.koji_session import STATES, FakeKojiSession
+from tests.fakes.registry import FakeRegistry, Fault
+
+HUB = "https://koji.example.com/kojihub"
+LABELS = 'LABEL com.redhat.component="web-container" name="fedora/web" version="1.0"\n'
+DOCKERFILE = f"FROM fedora:43\n{LABELS}RUN write /x\n"
+NAME = "web-container-1.0-1"
+
+
+class Restart(BaseException):
+    """Kojid is restarted: the process is told to end."""
+
+
+@dataclass
+class Site:
+    hub: FakeKojiSession
+    fake: FakeRegistry
+    registry: Registry
+    source: GitRepo
+    url: str
+    folder: Path
+    runs: int = 0
+    during: Callable[[], None] = lambda: None  # called when a build has begun
+    hold: threading.Event = field(default_factory=threading.Event)
+    read: dict[str, str] = field(default_factory=dict)  # .repo files by URL
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+        self.engine = FakeEngine(("x86_64", "aarch64"), self._program)
+        self.config = Config(
+            BuilderConfig(work_dir=self.folder),
+            RegistryConfig(url=self.fake.host, insecure=True),
+            labels={"vendor": "Site"},
+        )
+
+    def _program(self, plan: BuildPlan, arch: str, write: Any, check: Any) -> Outcome:
+        """The real recipe, with a builder that works without buildah."""
+        write(b"hello from the build\n")
+        while not self.hold.wait(0.01):
+            check()
+        with tempfile.TemporaryDirectory() as name:
+            console = Console(Path(name) / "log", arch)
+            try:
+                tools = BuildrootTools(
+                    FakeBuilder(self.registry), self.registry, console, Path(name)
+                )
+                return build_arch(plan, arch, tools, None)
+            except StageFailed as error:
+                return Outcome(arch, failure=error.failure)
+            finally:
+                write(console.path.read_bytes())
+                console.close()
+
+    def commit(self, dockerfile: str = DOCKERFILE, **files: str) -> str:
+        return self.source.commit(
+            {"Dockerfile": dockerfile, **{n.replace("_", "."): t for n, t in files.items()}}
+        )
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        """Task 7, from request to answer."""
+        self.runs += 1
+        work = self.folder / f"work-{self.runs}"
+        work.mkdir()
+        revision = self.source.git("rev-parse", "HEAD")
+        request = BuildRequest.read(
+            f"git+{self.url}web#{revision}", "f43", {"git_branch": "main", **options}
+        )
+        logs = TaskLogs(self.hub, "tasks/7", work)
+        flush = logs.flush
+
+        def flush_and_tell(now: bool = False) -> None:
+            flush(now)
+            if self.engine.started:
+                self.during()
+
+        logs.flush = flush_and_tell  # type: ignore[method-assign]  # where a signal may come in
+        kojid = SimpleNamespace(allowed_scms="127.0.0.1*:*:no", topurl="https://koji/files")
+        tools = Tools(self.config, self.engine, self.registry, self.hub,
+                      Kojid(kojid, lambda *a, **k: None), logs, work, lambda: 1_700_000_000.0,
+                      self.read.__getitem__)  # fmt: skip
+        return run_build(request, Task(7, 3, 4, HUB), tools).answer()
+
+    def tags(self) -> set[str]:
+        return {tag for repo, tag in self.fake.tags if repo == "fedora/web"}
+
+    def log(self, name: str = "osbs-build.log") -> str:
+        return self.hub.uploads[f"tasks/7/{name}"].decode()
+
+    def left_over(self) -> list[Path]:
+        return list((self.folder / "tasks").glob("*"))
+
+    def interrupt(self, state: str) -> None:
+        """From now on the task is told to end, and its state is this."""
+
+        def told() -> None:
+            self.during = lambda: None
+            self.hub.task_states[7] = koji.TASK_STATES[state]
+            raise KeyboardInterrupt
+
+        self.during = told
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with FakeRegistry() as fake:
+        source = GitRepo(tmp_path / "source")
+        with Registry(RegistrySettings(insecure=(fake.host,)), sleep=lambda s: None) as registry:
+            builder = FakeBuilder(registry)
+            base = builder._on(builder.images["scratch"], {"etc/os-release": b"x"}, 1, "base")
+            push(registry, Pullspec(fake.host, "fedora", "43"), base)
+            with old_server(source.folder) as url:
+                site = Site(FakeKojiSession(), fake, registry, source, url, tmp_path)
+                site.commit()
+                yield site
+                site.hold.set()
+
+
+def test_a_build_ends_as_a_koji_build_with_its_tags(site: Site):
+    answer = site.run()
+    digest = site.fake.tags["fedora/web", "1.0-1"]
+    assert answer == {
+        "repositories": [
+            f"{site.fake.host}/fedora/web:1.0-1",
+            f"{site.fake.host}/fedora/web@{digest}",
+        ],
+        "koji_builds": ["1"],
+    }
+    assert site.hub.builds[NAME]["state"] == STATES["COMPLETE"]
+    assert site.hub.tags == {1: ["f43-candidate"]}
+    assert {"latest", "1.0", "1.0-1"} <= site.tags()
+    assert site.fake.tags["fedora/web", "latest"] == digest
+
+
+def test_what_koji_imported_names_the_image_and_has_its_logs(site: Site):
+    site.run()
+    (document,) = site.hub.imported
+    names = {output["filename"] for output in document["output"]}
+    assert {"osbs-build.log", "x86_64.log", "x86_64-build.log", "plan.json"} <= names
+    assert document["build"]["extra"]["container_koji_task_id"] == 7
+    assert document["build"]["source"].endswith(f"#{site.source.git('rev-parse', 'HEAD')}")
+
+
+def test_nothing_of_the_task_stays_on_the_host(site: Site):
+    site.run()
+    assert not site.left_over()
+    assert not site.engine.names()
+
+
+def test_the_logs_of_task_and_arch_are_on_the_hub(site: Site):
+    site.run()
+    assert "task source: done" in site.log()
+    assert "x86_64 push: done" in site.log()
+    assert site.log("x86_64.log").startswith("hello from the build\n")
+    assert json.loads(site.log("plan.json"))["nvr"]["release"] == "1"
+
+
+def test_two_arches_are_one_index(site: Site):
+    site.hub.arches = "x86_64 aarch64"
+    with pytest.raises(BadRequest, match="for one arch only"):
+        site.run()
+
+
+def test_a_scratch_build_takes_no_number_and_moves_no_tag(site: Site):
+    answer = site.run(scratch=True)
+    assert answer["koji_builds"] == []
+    assert not site.hub.reserved and not site.hub.imported
+    assert not {"latest", "1.0"} & site.tags()
+    assert json.loads(site.log("metadata.json"))["build"]["release"] == "scratch.7"
+
+
+def test_an_isolated_build_moves_no_floating_tag(site: Site):
+    assert site.run(isolated=True, release="3.1")["koji_builds"] == ["1"]
+    assert "1.0-3.1" in site.tags()
+    assert not {"latest", "1.0"} & site.tags()
+
+
+def test_warnings_are_in_the_answer_and_in_a_log(site: Site):
+    site.commit(container_yaml="version: 1\n")
+    warning = "container.yaml: 'version' has no effect any more."
+    assert site.run()["user_warnings"] == [warning]
+    assert site.log("user_warnings.log") == warning + "\n"
+
+
+def test_a_floating_tag_that_cannot_be_moved_is_a_warning(site: Site):
+    site.fake.faults.append(Fault("PUT", "/manifests/latest", status=403, times=99))
+    answer = site.run()
+    assert answer["koji_builds"] == ["1"]
+    assert "The tag latest was not moved" in answer["user_warnings"][0]
+
+
+REFUSED = {
+    "no such target's package": (lambda s: s.hub.packages.clear(), {}, "not in the list of the tag"),
+    "a blocked package": (lambda s: s.hub.packages["web-container"].update(blocked=True), {}, "is blocked"),
+    "a locked tag": (lambda s: setattr(s.hub, "locked", True), {}, "locked"),
+    "no labels": (lambda s: s.commit("FROM fedora:43\n"), {}, "lacks the labels"),
+    "no such parent": (lambda s: s.commit(f"FROM none\n{LABELS}"), {}, "does not exist"),
+    "a foreign registry": (lambda s: s.commit(f"FROM quay.io/x/y\n{LABELS}"), {}, "not allowed here"),
+    "no Dockerfile": (lambda s: s.source.git("rm", "-q", "Dockerfile") or s.source.commit(), {}, "no Dockerfile"),
+    "a misspelt settings file": (lambda s: s.commit(container_yml=""), {}, "Rename it to container.yaml"),
+    "too long a limit": (lambda s: s.commit(container_yaml="buildtime_limit: 99999"), {}, "maximum is"),
+    "an arch that the tag lacks": (lambda s: None, {"scratch": True, "arch_override": "s390x"}, "s390x"),
+    "a repo URL that is none": (lambda s: None, {"yum_repourls": ["file:///x"]}, "not a URL of a .repo file"),
+    "a wrong branch": (lambda s: None, {"git_branch": "other"}, "no branch 'other'"),
+    "a tag too long": (lambda s: s.commit(container_yaml=f"tags: [{'x' * 129}]"), {}, "at most 128"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change, options, words", REFUSED.values(), ids=list(REFUSED))
+def test_what_cannot_be_built_is_refused_before_a_number_or_a_machine_is_taken(
+    site: Site, change: Callable[[Site], Any], options: dict[str, Any], words: str
+):
+    change(site)
+    with pytest.raises(BadRequest, match=words) as caught:
+        site.run(**options)
+    assert caught.value.do or "blocked" in words
+    assert not site.hub.reserved
+    assert not site.engine.started
+    assert not site.left_over()
+
+
+def test_a_build_that_fails_gives_its_number_back_as_failed(site: Site):
+    site.commit(f"FROM fedora:43\n{LABELS}RUN false\n")
+    with pytest.raises(BuildFailed) as caught:
+        site.run()
+    assert "Stage 'build' failed for x86_64: exit status 1." in str(caught.value)
+    assert "RUN false" in str(caught.value) and "x86_64.log" in str(caught.value)
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
+    assert not site.left_over()
+
+
+def test_a_build_that_fails_late_leaves_nothing_in_the_registry(site: Site):
+    site.hub.refuse["CGImport"] = [koji.GenericError("no")]
+    with pytest.raises(ServiceError, match="did not import"):
+        site.run()
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
+    assert not site.tags()
+
+
+def test_the_number_of_a_failed_build_is_used_by_the_next(site: Site):
+    test_a_build_that_fails_late_leaves_nothing_in_the_registry(site)
+    assert site.run()["repositories"][0].endswith(":1.0-1")
+
+
+def test_a_cancelled_task_ends_its_build_and_gives_its_number_back(site: Site):
+    site.hold.clear()
+    site.interrupt("CANCELED")
+    with pytest.raises(KeyboardInterrupt):
+        site.run()
+    assert site.engine.cancelled
+    assert site.hub.builds[NAME]["state"] == STATES["CANCELED"]
+    assert not site.left_over() and not site.engine.names()
+
+
+def test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site: Site):
+    """Kojid is restarted."""
+    site.hold.clear()
+    site.interrupt("OPEN")
+    with pytest.raises(KeyboardInterrupt):
+        site.run()
+    assert not site.engine.cancelled
+    assert site.engine.names()
+    assert site.hub.builds[NAME]["state"] == STATES["BUILDING"]
+    assert site.left_over()
+
+
+def test_a_restarted_task_adopts_its_build_and_reserves_nothing_again(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hold.set()
+    assert site.run()["koji_builds"] == ["1"]
+    assert len(site.hub.reserved) == 1
+    assert len(site.engine.started) == 1
+    assert not site.left_over()
+
+
+def test_a_task_that_died_after_the_import_is_not_failed_when_it_starts_again(site: Site):
+    """The hub was away when the build was to be tagged, and with it went the task."""
+
+    def die() -> None:
+        if site.hub.imported:
+            site.during = lambda: None
+            raise Restart
+
+    site.during = die
+    with pytest.raises(Restart):
+        site.run()
+    assert site.hub.builds[NAME]["state"] == STATES["COMPLETE"]
+    answer = site.run()
+    assert answer["koji_builds"] == ["1"]
+    assert site.hub.tags == {1: ["f43-candidate"]}
+    assert len(site.hub.imported) == 1
+
+
+def test_an_arch_that_ends_without_a_word_fails_the_build(site: Site):
+    site.hold.clear()
+
+    def kill() -> None:
+        site.during = lambda: None
+        site.engine.kill(site.engine.started[0], "x86_64")
+
+    site.during = kill
+    with pytest.raises(BuildFailed, match="without a word"):
+        site.run()
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
+
+
+def test_a_hub_that_takes_no_logs_fails_no_build(site: Site):
+    site.hub.full = "tasks/"
+    assert site.run()["koji_builds"] == ["1"]
+
+
+def test_repo_files_of_the_user_stand_in_place_of_the_tags(site: Site):
+    url = "https://r.example.com/x.repo"
+    site.read[url] = "[x]\nbaseurl=https://r.example.com/\n"
+    site.run(yum_repourls=[url])
+    (repo,) = json.loads(site.log("plan.json"))["repos"]
+    assert (repo["url"], repo["text"]) == (url, site.read[url])
+
+
+# -- the sweep
+
+
+def swept(site: Site) -> list[int]:
+    return sweep(site.hub, HUB, site.config, site.engine)
+
+
+def test_the_sweep_leaves_a_task_alone_that_is_open(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    assert swept(site) == []
+    assert site.engine.names() and not site.engine.cancelled
+
+
+@pytest.mark.parametrize(
+    "state, kept", [("CANCELED", "CANCELED"), ("FAILED", "FAILED"), ("CLOSED", "FAILED")]
+)
+def test_the_sweep_ends_what_a_task_left_behind(site: Site, state: str, kept: str):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hub.task_states[7] = koji.TASK_STATES[state]
+    swept(site)
+    assert site.engine.remove(site.engine.started[0], 5)
+    swept(site)
+    assert site.hub.builds[NAME]["state"] == STATES[kept]
+    assert not site.left_over()
+
+
+def test_the_sweep_ends_the_build_of_a_task_that_the_hub_does_not_know(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    del site.hub.task_states[7]
+    swept(site)
+    assert site.engine.cancelled
+
+
+def test_the_sweep_asks_again_when_the_hub_takes_nothing_back(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hub.task_states[7] = koji.TASK_STATES["FAILED"]
+    site.hub.refuse["CGRefundBuild"] = [ConnectionError("reset")]
+    assert swept(site) == []
+    assert site.left_over()
+    site.engine.remove(site.engine.started[0], 5)
+    assert swept(site) == [7]
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
+
+
+def test_the_sweep_of_another_hub_touches_nothing(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hub.task_states.clear()
+    assert sweep(site.hub, "https://other/kojihub", site.config, site.engine) == []
+    assert not site.engine.cancelled
