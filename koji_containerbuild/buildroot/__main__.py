@@ -14,6 +14,7 @@ Exit status: 0 built, 1 failed, 2 the call is wrong, 3 told to end.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -22,6 +23,7 @@ def detach() -> None:
 
     Called before anything is imported or opened: nothing is shared with the process that goes.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the program can obey
     child = os.fork()
     if child:
         print(child, flush=True)

@@ -87,6 +87,7 @@ def _signals(seconds: int) -> Iterator[None]:
         signal.signal(each, end)
     signal.alarm(seconds)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by `detach`
         yield
     finally:
         signal.alarm(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import socket
 import subprocess
@@ -116,6 +117,19 @@ def test_a_program_that_is_told_to_end_ends_as_cancelled(tmp_path: Path, number:
     outcome = Outcome.from_json((tmp_path / "outcome.json").read_bytes())
     assert outcome.cancelled
     assert "told to end" in (tmp_path / "log").read_text()
+
+
+def test_a_program_that_is_told_to_end_at_once_leaves_an_outcome_too(tmp_path: Path):
+    (tmp_path / "plan.json").write_text(PLAN.to_json())
+    command = [sys.executable, "-m", "koji_containerbuild.buildroot", "--detach"]
+    command += words(tmp_path, "--config", configured(tmp_path))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    os.kill(int(done.stdout), signal.SIGTERM)
+    for _ in range(1500):
+        if (tmp_path / "outcome.json").exists():
+            break
+        time.sleep(0.02)
+    assert Outcome.from_json((tmp_path / "outcome.json").read_bytes()).cancelled
 
 
 def test_a_build_that_takes_too_long_fails_with_its_limit_named(tmp_path: Path):

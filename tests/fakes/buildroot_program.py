@@ -71,6 +71,7 @@ def _main() -> None:
         raise ToldToEnd
 
     signal.signal(signal.SIGTERM, told)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by `detach`
     parser = argparse.ArgumentParser()
     for name in ("plan", "arch", "outcome", "log", "config", "near"):
         parser.add_argument(f"--{name}")
