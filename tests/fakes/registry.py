@@ -82,7 +82,10 @@ class FakeRegistry:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._thread.join()
@@ -202,7 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"404 page not found\n")
         else:
             name = f"_{self.command.lower()}_{match['kind'].replace('/', '_')}"
-            method: Callable[..., None] | None = getattr(self, name.replace("_head_", "_get_"), None)
+            method: Callable[..., None] | None = getattr(
+                self, name.replace("_head_", "_get_"), None
+            )
             if method:
                 method(match["repo"], match["rest"], body)
             else:
@@ -237,7 +242,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_complete(self, repo: str, body: bytes) -> bool:
         document: dict[str, Any] = json.loads(body)
         if "manifests" in document:
-            return all((repo, one["digest"]) in self.state.manifests for one in document["manifests"])
+            return all(
+                (repo, one["digest"]) in self.state.manifests for one in document["manifests"]
+            )
         parts = [document["config"], *document["layers"]]
         return all((repo, part["digest"]) in self.state.blobs for part in parts)
 

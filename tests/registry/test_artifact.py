@@ -26,7 +26,11 @@ LINE = b"2026-01-01T00:00:00Z a line of the log of a build\n"
 def test_files_come_back_as_they_were(registry, spec, tmp_path: Path):
     log = tmp_path / "log"
     log.write_bytes(LINE * 50_000)
-    files = [RPMS, ArtifactFile("build.log", "text/plain+gzip", log), ArtifactFile("none", "x/y+gzip", b"")]
+    files = [
+        RPMS,
+        ArtifactFile("build.log", "text/plain+gzip", log),
+        ArtifactFile("none", "x/y+gzip", b""),
+    ]
     digest = push_artifact(registry, spec, files, b'{"arch": "x86_64"}', tag="report")
     assert registry.manifest(spec.at_tag("report")).digest == digest
     into = tmp_path / "into"
@@ -38,7 +42,11 @@ def test_files_come_back_as_they_were(registry, spec, tmp_path: Path):
         ("build.log", "text/plain+gzip"),
         ("none", "x/y+gzip"),
     ]
-    assert [file.path.read_bytes() for file in pulled.files] == [RPMS.content, log.read_bytes(), b""]
+    assert [file.path.read_bytes() for file in pulled.files] == [
+        RPMS.content,
+        log.read_bytes(),
+        b"",
+    ]
     assert sorted(path.name for path in into.iterdir()) == ["build.log", "none", "rpms.json"]
 
 
@@ -48,7 +56,9 @@ def test_an_artifact_needs_neither_tag_nor_files(registry, spec, tmp_path: Path)
 
 
 def test_the_registry_keeps_the_log_compressed(registry, spec):
-    digest = push_artifact(registry, spec, [ArtifactFile("log", "text/plain+gzip", LINE * 1000)], b"{}")
+    digest = push_artifact(
+        registry, spec, [ArtifactFile("log", "text/plain+gzip", LINE * 1000)], b"{}"
+    )
     layer = json.loads(registry.manifest(spec.at_digest(digest)).body)["layers"][0]
     stored = registry.blob(spec, layer["digest"])
     assert layer["size"] == len(stored) < len(LINE) * 100
@@ -59,7 +69,9 @@ def test_the_same_files_give_the_same_artifact(registry, spec, tmp_path: Path):
     path = tmp_path / "another name"
     path.write_bytes(LINE)
     one = push_artifact(registry, spec, [ArtifactFile("log", "text/plain+gzip", LINE)], b"{}")
-    assert push_artifact(registry, spec, [ArtifactFile("log", "text/plain+gzip", path)], b"{}") == one
+    assert (
+        push_artifact(registry, spec, [ArtifactFile("log", "text/plain+gzip", path)], b"{}") == one
+    )
 
 
 def test_a_log_of_100_megabytes_never_is_in_memory(registry, spec, tmp_path: Path):
@@ -100,7 +112,9 @@ def forged(registry, spec, name, kind="x/y", data=b"evil", *, config_type=CONFIG
         "config": {"mediaType": config_type, "digest": config, "size": 2},
         "layers": [layer],
     }
-    digest = registry.put_manifest(spec.at_tag("x"), json.dumps(body).encode(), manifests.OCI_MANIFEST)
+    digest = registry.put_manifest(
+        spec.at_tag("x"), json.dumps(body).encode(), manifests.OCI_MANIFEST
+    )
     return spec.at_digest(digest)
 
 
@@ -131,7 +145,9 @@ def test_a_huge_file_is_not_fetched_even_if_it_says_it_is_small(registry, spec, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["other", "half"])
+@pytest.mark.parametrize(
+    "data", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["other", "half"]
+)
 def test_a_broken_gzip_file_is_named_and_leaves_nothing(registry, spec, tmp_path: Path, data):
     with pytest.raises(ServiceError, match="log of .* is no gzip file"):
         pull_artifact(registry, forged(registry, spec, "log", "text/plain+gzip", data), tmp_path)

@@ -43,9 +43,13 @@ def test_the_longest_entry_that_fits_is_used(write):
     assert file.find("quay.io:443", "org/web") is None
 
 
-@pytest.mark.parametrize("key", ["https://index.docker.io/v1/", "docker.io", "registry-1.docker.io"])
+@pytest.mark.parametrize(
+    "key", ["https://index.docker.io/v1/", "docker.io", "registry-1.docker.io"]
+)
 def test_docker_hub_is_found_under_all_its_names(write, key):
-    assert user(write({"auths": {key: auth("hub:1")}}).find("docker.io", "library/busybox")) == "hub:1"
+    assert (
+        user(write({"auths": {key: auth("hub:1")}}).find("docker.io", "library/busybox")) == "hub:1"
+    )
 
 
 def test_a_registry_that_the_file_does_not_name_is_asked_as_nobody(write):
@@ -76,7 +80,12 @@ def test_a_missing_file_is_the_admins_to_mend(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "document",
-    ["{ s3cret", "[]", {"auths": {"quay.io": {"auth": "s3cret"}}}, {"auths": {"quay.io": "s3cret"}}],
+    [
+        "{ s3cret",
+        "[]",
+        {"auths": {"quay.io": {"auth": "s3cret"}}},
+        {"auths": {"quay.io": "s3cret"}},
+    ],
 )
 def test_a_broken_file_is_named_and_its_secrets_are_not_shown(write, document):
     with pytest.raises(ConfigError, match="auth.json") as caught:

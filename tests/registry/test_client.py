@@ -29,8 +29,14 @@ def image(registry: Registry, spec: Pullspec, kind: str = DOCKER_MANIFEST, note:
     layer = registry.put_blob(spec, b"a layer")
     document = {
         "schemaVersion": 2,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": 1, "digest": config},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 7, "digest": layer}],
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "size": 1,
+            "digest": config,
+        },
+        "layers": [
+            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 7, "digest": layer}
+        ],
     }
     if kind == DOCKER_MANIFEST:
         document["mediaType"] = kind
@@ -49,7 +55,9 @@ def test_a_manifest_comes_back_byte_for_byte_with_its_type(registry, spec, kind)
         assert not manifest.is_index
 
 
-@pytest.mark.parametrize(("kind", "child"), [(DOCKER_LIST, DOCKER_MANIFEST), (OCI_INDEX, OCI_MANIFEST)])
+@pytest.mark.parametrize(
+    ("kind", "child"), [(DOCKER_LIST, DOCKER_MANIFEST), (OCI_INDEX, OCI_MANIFEST)]
+)
 def test_an_index_comes_back_byte_for_byte_with_its_platforms(registry, spec, kind, child):
     body = image(registry, spec, child)
     digest = registry.put_manifest(spec.at_tag("one"), body, child)
@@ -97,7 +105,9 @@ def test_the_config_of_an_image_is_read(registry, spec):
     assert json.loads(registry.config(spec, manifest))["note"] == "x"
 
 
-@pytest.mark.parametrize("data", [b"", b"small", b"0123456789abcdef" * 200_000], ids=["no", "few", "many"])
+@pytest.mark.parametrize(
+    "data", [b"", b"small", b"0123456789abcdef" * 200_000], ids=["no", "few", "many"]
+)
 def test_a_blob_comes_back_from_bytes_and_from_a_file(registry, spec, tmp_path: Path, data):
     (tmp_path / "in").write_bytes(data)
     digest = registry.put_blob(spec, data)
@@ -185,4 +195,6 @@ def test_a_registry_that_does_not_delete_says_so(host_without_deletes, clock):
 def test_an_index_of_images_that_are_not_there_is_refused_in_the_registrys_words(registry, spec):
     entry = Platform("amd64", "linux", "", NOBODY, DOCKER_MANIFEST, 1)
     with pytest.raises(ServiceError, match=r"refused to write the manifest .*\(400: .*UNKNOWN"):
-        registry.put_manifest(spec.at_tag("1"), manifests.build_index([entry], DOCKER_LIST), DOCKER_LIST)
+        registry.put_manifest(
+            spec.at_tag("1"), manifests.build_index([entry], DOCKER_LIST), DOCKER_LIST
+        )

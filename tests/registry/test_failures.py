@@ -98,13 +98,17 @@ def test_nobody_waits_for_a_registry_that_wants_an_hour(fake, registry, spec, cl
 
 def test_a_registry_that_stays_broken_is_given_up_within_half_a_minute(fake, registry, spec, clock):
     fake.faults.append(Fault("GET", status=503, times=99, headers={"Retry-After": "14"}))
-    with pytest.raises(ServiceError, match=r"failed \(503\), asked to read image .*web:1\. Try again"):
+    with pytest.raises(
+        ServiceError, match=r"failed \(503\), asked to read image .*web:1\. Try again"
+    ):
         registry.manifest(spec)
     assert clock.waits == [14, 14]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 501])
-def test_an_answer_that_will_stay_the_same_is_not_asked_for_twice(fake, registry, spec, clock, status):
+def test_an_answer_that_will_stay_the_same_is_not_asked_for_twice(
+    fake, registry, spec, clock, status
+):
     fake.faults.append(Fault("GET", status=status, times=99))
     with pytest.raises(ServiceError):
         registry.manifest(spec)
@@ -163,7 +167,9 @@ def test_what_is_no_manifest_is_refused(fake, registry, spec):
     fake.manifests["web", digest] = (DOCKER_MANIFEST, body)  # served, whatever is accepted
     assert registry.manifest(spec.at_digest(digest)).media_type == DOCKER_MANIFEST
     fake.manifests["web", digest] = ("", body)
-    with pytest.raises(ServiceError, match="with no manifest that we know. Look at it with `skopeo"):
+    with pytest.raises(
+        ServiceError, match="with no manifest that we know. Look at it with `skopeo"
+    ):
         registry.manifest(spec.at_digest(digest))
 
 
@@ -181,7 +187,16 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key, cert = path.with_name("key"), path.with_name("cert")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ]
         + ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
         + ["-addext", "subjectAltName=DNS:localhost"],
         check=True,
@@ -206,7 +221,9 @@ def auth_file(tmp_path: Path, host: str, text: str) -> str:
 
 
 @pytest.mark.parametrize("bearer", [False, True], ids=["basic", "bearer"])
-def test_the_password_of_the_auth_file_opens_the_registry(tls, certificate, clock, tmp_path, bearer):
+def test_the_password_of_the_auth_file_opens_the_registry(
+    tls, certificate, clock, tmp_path, bearer
+):
     with FakeRegistry("me:s3cret", bearer, tls) as fake:
         path = auth_file(tmp_path, fake.host, "me:s3cret")
         spec = Pullspec(fake.host, "web", tag="1")

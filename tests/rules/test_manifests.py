@@ -35,7 +35,11 @@ def image(history: list[dict[str, Any]] | None = None, layers: int = 3) -> tuple
     config = {
         "os": "linux",
         "architecture": "amd64",
-        "config": {"Healthcheck": {"Test": ["CMD", "true"]}, "OnBuild": ["RUN <&>"], "Shell": ["é"]},
+        "config": {
+            "Healthcheck": {"Test": ["CMD", "true"]},
+            "OnBuild": ["RUN <&>"],
+            "Shell": ["é"],
+        },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:d{n}" for n in range(layers)]},
         "created": "2026-01-01T00:00:00Z",
     }
@@ -56,7 +60,12 @@ def test_a_layer_goes_from_manifest_diff_ids_and_history_alike():
     manifest, config = (json.loads(part) for part in without_layer(*image(HISTORY), 1))
     assert [layer["digest"] for layer in manifest["layers"]] == ["sha256:l0", "sha256:l2"]
     assert config["rootfs"]["diff_ids"] == ["sha256:d0", "sha256:d2"]
-    assert [entry["created_by"] for entry in config["history"]] == ["base", "LABEL a=b", "COPY help", "CMD"]
+    assert [entry["created_by"] for entry in config["history"]] == [
+        "base",
+        "LABEL a=b",
+        "COPY help",
+        "CMD",
+    ]
 
 
 def test_everything_else_in_the_config_stays_as_it_was():
@@ -133,7 +142,10 @@ def test_an_index_is_the_same_whatever_the_order_its_images_came_in():
 
 def test_an_index_keeps_variants_apart_and_refuses_a_platform_twice():
     entries = [entry("arm", variant="v7"), entry("arm", variant="v6")]
-    assert [platform.variant for platform in platforms(build_index(entries, OCI_INDEX))] == ["v6", "v7"]
+    assert [platform.variant for platform in platforms(build_index(entries, OCI_INDEX))] == [
+        "v6",
+        "v7",
+    ]
     with pytest.raises(ValueError, match="each platform once"):
         build_index([entry("arm"), entry("arm")], OCI_INDEX)
 
