@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class Buildah:
         self._told: dict[str, Any] = {}
         settings = config.buildroot
         self._runtime = settings.runtime or _runtime()
-        self._env = ("env", f"TMPDIR={temporary}")
+        self._env = {**os.environ, "TMPDIR": str(temporary)}
         self._base = (
             "buildah",
             "--root", str(settings.storage),
@@ -105,7 +106,7 @@ class Buildah:
         contexts = [f"--build-context={name}={path}" for name, path in job.files.items()]
         status, tail = logged(
             [
-                *self._env, *self._base, "bud",
+                *self._base, "bud",
                 "--isolation", settings.isolation,
                 "--runtime", self._runtime,
                 "--network", settings.network,
@@ -115,6 +116,7 @@ class Buildah:
                 "--file", str(job.dockerfile), "--tag", job.image, str(job.context),
             ],
             console,
+            self._env,
         )  # fmt: skip
         if status:
             raise _instruction_failed(tail.decode(errors="replace"), status)
@@ -182,7 +184,7 @@ class Buildah:
         return flags
 
     def _output(self, *arguments: str) -> str:
-        return output([*self._env, *self._base, *arguments]).decode()
+        return output([*self._base, *arguments], env=self._env).decode()
 
 
 def _runtime() -> str:

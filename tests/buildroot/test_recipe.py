@@ -232,4 +232,4 @@ def test_a_stage_that_fails_beside_another_is_the_one_that_is_named(site: Site):
     with pytest.raises(StageFailed) as caught:
         site.build(site.plan(text))
     assert caught.value.failure.stage == "list rpms"
-    assert caught.value.failure.cause.startswith("setpriv failed: ")
+    assert caught.value.failure.cause.startswith("rpm failed: ")

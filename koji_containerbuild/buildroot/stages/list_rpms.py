@@ -17,13 +17,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from koji_containerbuild.buildroot.programs import output
+from koji_containerbuild.buildroot.programs import NOBODY, output
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.contract.image import Rpm
 
 PLACES = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 FILES = ("rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages.db", "Packages")
-NOBODY = 65534
 
 _SIGNATURE = "%|RSAHEADER?{%{RSAHEADER:pgpsig}}:{%|DSAHEADER?{%{DSAHEADER:pgpsig}}:{%|SIGPGP?{%{SIGPGP:pgpsig}}:{%|SIGGPG?{%{SIGGPG:pgpsig}}:{-}|}|}|}|"  # noqa: E501
 FORMAT = (
@@ -41,11 +40,8 @@ def list_rpms(tree: Path) -> tuple[Rpm, ...]:
 
 def query(database: Path) -> tuple[Rpm, ...]:
     """The packages in an RPM database on this machine. Raises ServiceError."""
-    as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-                 "--no-new-privs", "--") if os.getuid() == 0 else ()  # fmt: skip
-    text = output([*as_nobody, "rpm", "--dbpath", str(database), "-qa", "--qf", FORMAT]).decode(
-        errors="replace"
-    )
+    query = ["rpm", "--dbpath", str(database), "-qa", "--qf", FORMAT]
+    text = output(query, as_nobody=True).decode(errors="replace")
     rpms = [_rpm(line.split("\t")) for line in text.splitlines() if line.count("\t") >= 6]
     return tuple(sorted((r for r in rpms if r.name != "gpg-pubkey"), key=lambda r: r.nvra))
 
