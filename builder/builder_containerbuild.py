@@ -17,6 +17,7 @@ from koji_containerbuild.registry import transport  # noqa: F401 — see below
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.source.download import read_url
 from koji_containerbuild.tasks.build import run_build
+from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 
@@ -44,6 +45,7 @@ class BuildContainerTask(BaseTaskHandler):
             folder.mkdir(parents=True, exist_ok=True)
             info = self.taskinfo
             task = Task(self.id, info["owner"], info["channel_id"], hub)
+            state = TaskState.of(task, config.builder.work_dir / "tasks")
             with open_registry(config) as registry:
                 tools = Tools(
                     config=config,
@@ -51,12 +53,12 @@ class BuildContainerTask(BaseTaskHandler):
                     registry=registry,
                     session=self.session,
                     kojid=Kojid(self.options, self.run_callbacks),
-                    logs=TaskLogs(self.session, self.getUploadDir(), folder),
+                    logs=TaskLogs(self.session, self.getUploadDir(), state.folder),
                     work=folder,
                     clock=time.time,
                     read_url=read_url,
                 )
-                return clean(run_build(request, task, tools).answer())
+                return clean(run_build(request, task, state, tools).answer())
         except ContainerBuildError as error:
             raise fault(error) from error
 

@@ -209,9 +209,11 @@ def _instruction_failed(tail: str, status: int) -> InstructionFailed:
     words = lines.pop() if lines and lines[-1].startswith("Error: ") else f"exit status {status}"
     match = re.search(r'building at STEP "(.*)": (.*)', words)
     instruction, cause = (match[1], match[2]) if match else ("", words.removeprefix("Error: "))
+    steps = [n for n, line in enumerate(lines) if re.match(r"(\[\d+/\d+\] )?STEP \d+", line)]
+    own = lines[steps[-1] + 1 :] if steps else lines
     return InstructionFailed(
-        f"{cause}.",
+        f"{cause.removeprefix('while running runtime: ')}.",
         instruction,
-        "\n".join(lines[-SHOWN_LINES:]),
-        do="Look at the last lines of its output." if instruction else "",
+        "\n".join(own[-SHOWN_LINES:]),
+        do="Look at the last lines of its output." if instruction and own else "",
     )

@@ -18,13 +18,13 @@ from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
+from koji_containerbuild.buildroot.stages.own_layer import has_traces, one_layer
 from koji_containerbuild.buildroot.stages.push import (
     LocalImage,
     parent_image,
     push_image,
     push_layers,
 )
-from koji_containerbuild.buildroot.stages.repo_traces import has_traces, without_traces
 from koji_containerbuild.buildroot.stages.report import report
 from koji_containerbuild.buildroot.stages.repos import repos
 from koji_containerbuild.buildroot.stages.rewrite_from import rewrite_from
@@ -77,8 +77,8 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         with step("push"):
             made = LocalImage(name, parent.result(), has_repos)
             push_layers(made, to, tools)
-            clean = partial(without_traces, plan.repos) if seen.result().traces else None
-            pushed = push_image(made, to, tools, clean)
+            make = partial(one_layer, plan.repos)
+            pushed = push_image(made, to, tools, seen.result().traces, make)
 
         gone = aside.submit(tools.builder.remove, name)
         with step("report"):
@@ -90,7 +90,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
                 config_digest=sha256(pushed.config),
                 config=json.loads(pushed.config),
                 parent_config_digest=made.parent.config_digest if made.parent else None,
-                layers=made.layers(pushed.config, seen.result().layer_sizes),
+                layers=made.layers(pushed, seen.result().layer_sizes),
                 rpms=seen.result().rpms,
                 help_file=help_file,
                 buildroot=place.result(),

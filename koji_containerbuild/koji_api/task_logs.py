@@ -21,15 +21,20 @@ class TaskLogs:
     """Append-only files of one task. `flush` must be called every now and then."""
 
     def __init__(self, session: Session, upload_folder: str, folder: Path) -> None:
-        """`upload_folder`: of the task, on the hub. `folder`: where the task log is kept, here."""
+        """`upload_folder`: of the task, on the hub. `folder`: where the task log is kept, here.
+
+        A task that starts again goes on with the log that it finds there.
+        """
         self._session = session
         self._upload_folder = upload_folder
         self._waiting: dict[str, bytearray] = {}
         self._uploaded: dict[str, int] = {}
         self._next = 0.0
         self.trouble = ""  # why a log was not taken, if one was not
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.task_log = folder / TASK_LOG
         self.task_log.touch()
+        self._waiting[TASK_LOG] = bytearray(self.task_log.read_bytes())
 
     def write(self, name: str, data: bytes) -> None:
         """Append to a file."""

@@ -218,6 +218,29 @@ def without_layer(manifest: bytes, config: bytes, index: int) -> tuple[bytes, by
     return to_bytes(new_image), new_config
 
 
+def with_one_layer(
+    manifest: bytes, config: bytes, below: int, layer: dict[str, Any], diff_id: str
+) -> tuple[bytes, bytes]:
+    """Put one layer in place of all those above the lowest `below`: new manifest, new config.
+
+    The entries that these have in the history stay, the last one as the entry of the new layer.
+    Raises ServiceError when manifest and config disagree.
+    """
+    image, settings = _document(manifest), _document(config)
+    layers, diff_ids = _lists(image, settings)
+    history = list(settings.get("history") or ())
+    filled = [at for at, entry in enumerate(history) if not entry.get("empty_layer")]
+    for at in filled[len(filled) - (len(layers) - below) : -1]:
+        history[at] = {**history[at], "empty_layer": True}
+    settings["rootfs"] = {**settings["rootfs"], "diff_ids": [*diff_ids[:below], diff_id]}
+    if history:
+        settings["history"] = history
+    body = to_bytes(settings)
+    image["layers"] = [*layers[:below], layer]
+    image["config"] = {**image["config"], "size": len(body), "digest": sha256(body)}
+    return to_bytes(image), body
+
+
 def _lists(image: dict[str, Any], settings: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     try:
         layers, diff_ids = list(image["layers"]), list(settings["rootfs"]["diff_ids"])
@@ -235,11 +258,12 @@ def _lists(image: dict[str, Any], settings: dict[str, Any]) -> tuple[list[Any], 
 def _history_entry(history: list[Any], layers: int, index: int) -> int:
     """Where in the history the layer was made; entries of empty layers don't count."""
     filled = [at for at, entry in enumerate(history) if not entry.get("empty_layer")]
-    if len(filled) != layers:
+    from_the_end = index - layers  # a parent may have no history, what was built here has
+    if len(filled) < -from_the_end:
         raise ServiceError(
             f"The history tells of {len(filled)} layers and the image has {layers}.", do=_LOOK
         )
-    return filled[index]
+    return filled[from_the_end]
 
 
 def _without(items: list[Any], index: int) -> list[Any]:

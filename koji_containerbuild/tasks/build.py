@@ -23,9 +23,8 @@ from koji_containerbuild.tasks.tools import Task, Tools
 PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
 
 
-def run_build(request: BuildRequest, task: Task, tools: Tools) -> BuildResult:
+def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
     """A task that is started again finds its plan, and its jobs still running."""
-    state = TaskState.of(task, tools.config.builder.work_dir / "tasks")
     outcomes: list[Outcome] = []
     with giving_back(state, outcomes, task, tools):
         job = found_again(state) or prepared(request, state, task, tools)

@@ -21,7 +21,7 @@ class TaskState:
     def __init__(self, folder: Path, name: str) -> None:
         """`name`: of the task's job, too."""
         self.name = name
-        self._folder = folder / name
+        self.folder = folder / name
 
     @classmethod
     def of(cls, task: Task, folder: Path) -> TaskState:
@@ -35,7 +35,7 @@ class TaskState:
     def plan(self) -> Optional[BuildPlan]:
         """None: there is none, or none that this version can read."""
         try:
-            return BuildPlan.from_json((self._folder / "plan.json").read_bytes())
+            return BuildPlan.from_json((self.folder / "plan.json").read_bytes())
         except (OSError, NotThisRecord):
             return None
 
@@ -46,24 +46,24 @@ class TaskState:
     def reservation(self) -> Optional[Reservation]:
         """None: there is none, or it is used up."""
         try:
-            return from_json(Reservation, (self._folder / "reservation.json").read_bytes())
+            return from_json(Reservation, (self.folder / "reservation.json").read_bytes())
         except (OSError, NotThisRecord):
             return None
 
     def forget_reservation(self) -> None:
         """It became a build, or was given back."""
-        (self._folder / "reservation.json").unlink(missing_ok=True)
+        (self.folder / "reservation.json").unlink(missing_ok=True)
 
     def forget(self) -> None:
         """The task is over."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = self._folder / f"{name}.partial"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self.folder / f"{name}.partial"
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
-        partial.replace(self._folder / name)
+        partial.replace(self.folder / name)
 
 
 def left_over(folder: Path, hub: str) -> Iterator[tuple[int, TaskState]]:

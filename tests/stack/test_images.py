@@ -405,11 +405,26 @@ COPY --from=build /etc {folder}
 """
 
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="repo_traces looks for /etc/yum.repos.d only")
-
-
-@pytest.mark.parametrize("folder", ["/etc", pytest.param("/copied", marks=NOT_YET)])
+@pytest.mark.parametrize("folder", ["/etc", "/copied"])
 def test_a_copied_folder_of_another_stage_brings_no_repo_file_along(builds: Builds, folder: str):
     image = builds.image(builds.good(COPIED.format(folder=folder)))
     assert f"{folder[1:]}/own" in image.top
     assert not [name for name in image.top if "koji-containerbuild-" in Path(name).name]
+
+
+CHAIN = """\
+FROM demo/base:1 AS one
+RUN echo 1 > /tmp/one && echo 1 > /tmp/gone && mkdir /tmp/d && echo 1 > /tmp/d/one
+FROM one AS two
+RUN rm -rf /tmp/gone && echo 2 > /tmp/d/two
+FROM two
+RUN echo 3 > /tmp/d/one
+@LABELS@
+"""
+
+
+def test_stages_that_stand_on_stages_give_one_layer_all_the_same(builds: Builds):
+    image = builds.image(builds.good(CHAIN))
+    assert len(image.layers) == 2
+    assert {"tmp/one", "tmp/d/one", "tmp/d/two"} <= set(image.top)
+    assert "tmp/gone" not in image.top

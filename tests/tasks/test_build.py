@@ -27,6 +27,7 @@ from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.build import run_build
+from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 from tests.fakes.builder import FakeBuilder, push
@@ -99,7 +100,9 @@ class Site:
         request = BuildRequest.read(
             f"git+{self.url}web#{revision}", "f43", {"git_branch": "main", **options}
         )
-        logs = TaskLogs(self.hub, "tasks/7", work)
+        task = Task(7, 3, 4, HUB)
+        state = TaskState.of(task, self.folder / "tasks")
+        logs = TaskLogs(self.hub, "tasks/7", state.folder)
         flush = logs.flush
 
         def flush_and_tell(now: bool = False) -> None:
@@ -112,7 +115,7 @@ class Site:
         tools = Tools(self.config, self.engine, self.registry, self.hub,
                       Kojid(kojid, lambda *a, **k: None), logs, work, lambda: 1_700_000_000.0,
                       self.read.__getitem__)  # fmt: skip
-        return run_build(request, Task(7, 3, 4, HUB), tools).answer()
+        return run_build(request, task, state, tools).answer()
 
     def tags(self) -> set[str]:
         return {tag for repo, tag in self.fake.tags if repo == "fedora/web"}

@@ -13,7 +13,7 @@ builder's leftovers: equal file trees give equal digests.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from koji_containerbuild.rules.manifests import (
     goarch,
     sha256,
     to_bytes,
+    with_one_layer,
     without_layer,
 )
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -41,7 +42,7 @@ LAYER_TYPES = {
         "application/vnd.docker.image.rootfs.diff.tar.gzip"
     ),
 }
-Clean = Callable[[Path, Path], str]  # layer to read, layer to write → diff_id
+OneLayer = Callable[[Sequence[Path], Path], Layer]  # layers to read, oldest first; one to write
 DROPPED = ("container", "container_config", "docker_version", "parent")  # of docker's config
 
 
@@ -63,12 +64,18 @@ class LocalImage:
     parent: Optional[ParentImage]  # None: scratch
     repo_layer: bool  # whether the first layer above the parent holds repo files
 
-    def layers(self, config: bytes, sizes: Sequence[int]) -> tuple[Layer, ...]:
+    @property
+    def below(self) -> int:
+        """How many layers the parent has."""
+        return len(self.parent.manifest["layers"]) if self.parent else 0
+
+    def layers(self, pushed: PushedImage, sizes: Sequence[int]) -> tuple[Layer, ...]:
         """The layers of the pushed image; `sizes` are those of the local one."""
-        sizes = list(sizes)
-        if self.repo_layer and self.parent:
-            del sizes[len(self.parent.manifest["layers"])]
-        return tuple(map(Layer, json.loads(config)["rootfs"]["diff_ids"], sizes))
+        own = sizes[self.below + self.repo_layer :]
+        if pushed.own_layer:
+            own = [pushed.own_layer.size]
+        diff_ids = json.loads(pushed.config)["rootfs"]["diff_ids"]
+        return tuple(map(Layer, diff_ids, [*sizes[: self.below], *own]))
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class PushedImage:
     manifest: bytes
     config: bytes
     digest: str
+    own_layer: Optional[Layer] = None  # set if it was made here, and not by the builder
 
 
 def parent_image(registry: Registry, pinned: Optional[str], arch: str) -> Optional[ParentImage]:
@@ -109,50 +117,38 @@ def push_layers(image: LocalImage, to: Pullspec, tools: Tools) -> None:
 
 
 def push_image(
-    image: LocalImage, to: Pullspec, tools: Tools, clean: Optional[Clean] = None
+    image: LocalImage, to: Pullspec, tools: Tools, traces: bool, one_layer: OneLayer
 ) -> PushedImage:
     """The manifest that counts; pushing twice gives the same digest.
 
-    `clean` makes a layer anew and returns its diff_id; None: the layers are good as they are.
+    `one_layer` makes one of several, without traces of repo files. It is not called if there is one
+    already, and it has no `traces`.
     """
-    registry = tools.registry
+    registry, own_layer = tools.registry, None
     raw = registry.manifest(to)
     manifest, config = finished(raw.body, registry.config(to, raw), image)
-    if clean:
-        manifest, config = _cleaned(manifest, config, Cleaning(image, to, tools, clean))
+    own = json.loads(manifest)["layers"][image.below :]
+    if traces or len(own) > 1:
+        old, new = _pulled(own, to, tools), tools.work / "layer"
+        own_layer = one_layer(old, new)
+        blob = registry.put_blob(to, new)
+        layer = {**own[-1], "digest": blob, "size": new.stat().st_size}
+        manifest, config = with_one_layer(manifest, config, image.below, layer, own_layer.diff_id)
     registry.put_blob(to, config)
     digest = registry.put_manifest(to, manifest, DOCKER_MANIFEST)
     if digest != raw.digest:
         with suppress(ServiceError):  # not every registry lets us; it is in nobody's way
             registry.delete_manifest(to.at_digest(raw.digest))
-    return PushedImage(manifest, config, digest)
+    return PushedImage(manifest, config, digest, own_layer)
 
 
-@dataclass(frozen=True)
-class Cleaning:
-    """Which image to make new layers for, and how."""
-
-    image: LocalImage
-    to: Pullspec
-    tools: Tools
-    clean: Clean
-
-
-def _cleaned(manifest: bytes, config: bytes, how: Cleaning) -> tuple[bytes, bytes]:
-    """The image with each layer of its own made anew."""
-    document, settings = json.loads(manifest), json.loads(config)
-    registry = how.tools.registry
-    old, new = how.tools.work / "layer-old", how.tools.work / "layer-new"
-    own = len(how.image.parent.manifest["layers"]) if how.image.parent else 0
-    for place, layer in list(enumerate(document["layers"]))[own:]:
-        registry.blob_to_file(how.to, layer["digest"], old)
-        settings["rootfs"]["diff_ids"][place] = how.clean(old, new)
-        layer["digest"] = registry.put_blob(how.to, new)
-        layer["size"] = new.stat().st_size
-        old.unlink()
-    body = to_bytes(settings)
-    document["config"] = {**document["config"], "size": len(body), "digest": sha256(body)}
-    return to_bytes(document), body
+def _pulled(layers: Sequence[Mapping[str, Any]], to: Pullspec, tools: Tools) -> list[Path]:
+    """The layers, on this disk."""
+    paths = []
+    for place, layer in enumerate(layers):
+        paths.append(tools.work / f"layer-{place}")
+        tools.registry.blob_to_file(to, layer["digest"], paths[-1])
+    return paths
 
 
 def finished(manifest: bytes, config: bytes, image: LocalImage) -> tuple[bytes, bytes]:

@@ -2,8 +2,8 @@
 
 Takes:   the Dockerfile, the repo files, the pinned parents
 Gives:   a map from parent as written to the local image to build on
-Touches: the image store: each parent whose stages run something gets one layer more, with the
-         .repo files; stage `push` leaves that layer out
+Touches: the image store: each parent gets one layer more, with the .repo files; stage `push`
+         leaves that layer out
 Fails:   when a parent cannot be pulled
 
 Not a mount: a mount point stays in the layer as an empty file, hides what the Dockerfile itself
@@ -30,33 +30,20 @@ def repos(
     builder: Builder,
     work: Path,
 ) -> dict[str, str]:
-    """Parents of stages that run nothing are taken as they are."""
+    """Every parent gets them: one that runs nothing here may have ONBUILD triggers that do."""
+    local = {parent: pinned[parent] for parent in dockerfile.parents}
+    if not files:
+        for image in local.values():
+            builder.pull(image)
+        return local
     folder = work / "repos"
     folder.mkdir()
     for file in files:
         (folder / file.name).write_text(file.text, encoding="utf-8")
-    run_on = _run_on(dockerfile) if files else []
-    local = {}
-    for parent in dockerfile.parents:
-        if parent in run_on:
-            local[parent] = _name(pinned[parent], files)
-            builder.with_files(pinned[parent], local[parent], folder, FOLDER)
-        else:
-            local[parent] = pinned[parent]
-            builder.pull(pinned[parent])
+    for parent in local:
+        local[parent] = _name(pinned[parent], files)
+        builder.with_files(pinned[parent], local[parent], folder, FOLDER)
     return local
-
-
-def _run_on(dockerfile: Dockerfile) -> list[str]:
-    """The parents below a RUN, directly or through other stages."""
-    found: dict[str, None] = {}
-    for stage in dockerfile.stages:
-        runs, bottom = stage.runs, stage
-        while bottom.on_stage is not None:
-            bottom = dockerfile.stages[bottom.on_stage]
-        if runs and bottom.parent:
-            found[bottom.parent] = None
-    return list(found)
 
 
 def _name(parent: str, files: tuple[RepoFile, ...]) -> str:
