@@ -1,6 +1,7 @@
 """Koji builder plugin: gives each task its tools and tells it to run."""
 
 import time
+import traceback
 from pathlib import Path
 
 import koji
@@ -61,6 +62,8 @@ class BuildContainerTask(BaseTaskHandler):
                 return clean(run_build(request, task, state, tools).answer())
         except ContainerBuildError as error:
             raise fault(error) from error
+        except Exception as error:
+            raise koji.GenericError(clean(traceback.format_exc())) from error  # a bug: all of it
 
 
 def fault(error):

@@ -178,13 +178,13 @@ class Buildah:
 
     def _access(self, image: str) -> list[str]:
         host = image.partition("/")[0]
-        flags = ["--tls-verify=false"] if self._config.is_insecure(host) else []
-        if self._config.registry.auth_file:
-            flags += ["--authfile", self._config.registry.auth_file]
-        return flags
+        if self._config.is_insecure(host):
+            return ["--tls-verify=false"]  # and no password: it would go in the clear
+        auth_file = self._config.registry.auth_file
+        return ["--authfile", auth_file] if auth_file else []
 
     def _output(self, *arguments: str) -> str:
-        return output([*self._base, *arguments], env=self._env).decode()
+        return output([*self._base, *arguments], env=self._env, timeout=None).decode()
 
 
 def _runtime() -> str:

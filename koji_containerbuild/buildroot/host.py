@@ -27,11 +27,13 @@ def describe(builder: Builder) -> Buildroot:
 
 
 def _os() -> str:
+    """ID and VERSION_ID of os-release(5)."""
     try:
-        release = platform.freedesktop_os_release()
-    except (OSError, AttributeError):  # no such file; Python 3.9
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return platform.system()
-    return f"{release['ID']}-{release.get('VERSION_ID', '')}".rstrip("-")
+    facts = {key: value.strip("\"'") for key, _, value in (line.partition("=") for line in lines)}
+    return f"{facts.get('ID', 'linux')}-{facts.get('VERSION_ID', '')}".rstrip("-")
 
 
 def _git() -> str:

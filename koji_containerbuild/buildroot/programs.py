@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Optional
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.errors import ConfigError, ServiceError
@@ -22,12 +22,13 @@ def output(
     command: Sequence[str],
     *,
     env: Mapping[str, str] = os.environ,
-    timeout: int = 600,
+    timeout: Optional[int] = 600,
     as_nobody: bool = False,
 ) -> bytes:
     """What a program prints. Raises ServiceError with its own words.
 
-    `as_nobody`: without our rights, where we have any to give up. `timeout` is in seconds.
+    `as_nobody`: without our rights, where we have any to give up. `timeout` is in seconds;
+    None: the time limit of the build is enough.
     """
     rights: dict[str, Any] = {"env": env}
     if as_nobody and os.getuid() == 0:

@@ -11,6 +11,11 @@ from koji_containerbuild.contract.codec import from_json, to_json
 LOG_FILE = "build.log"  # in the report artifact: all that the buildroot said
 
 
+def report_tag(arch_tag: str) -> str:
+    """The tag of the report beside an arch's image."""
+    return f"{arch_tag}-report"
+
+
 @dataclass(frozen=True)
 class Rpm:
     """A package in the image, as the image's own RPM database has it."""

@@ -44,8 +44,9 @@ class LocalEngine:
     def start(self, job: Job) -> None:
         for arch in job.plan.arches:
             folder = self._jobs / job.name / arch
-            if (folder / "pid").exists() or (folder / "outcome.json").exists():
+            if _goes_on(folder):
                 continue
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "plan.json").write_text(job.plan.to_json(), encoding="utf-8")
             (folder / "log").touch()
@@ -153,6 +154,19 @@ class _Watched:
                 "See the kernel's log of the builder.",
             )
             return Outcome(self.arch, failure=failure)
+
+
+def _goes_on(folder: Path) -> bool:
+    """Whether there is a job to adopt: one that runs, or one that has ended by itself.
+
+    One that ended with the host, or was told to end, is started anew.
+    """
+    if _alive(folder / "pid"):
+        return True
+    try:
+        return not Outcome.from_json((folder / "outcome.json").read_bytes()).cancelled
+    except (OSError, NotThisRecord):
+        return False
 
 
 def _identity(pid: int) -> str:

@@ -18,7 +18,7 @@ from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.lookups import Lookups
 from koji_containerbuild.koji_api.metadata import OutputFile
 from koji_containerbuild.koji_api.reserve import Reservation
-from koji_containerbuild.koji_api.session import Session, asking
+from koji_containerbuild.koji_api.session import HUB_ERRORS, Session, asking
 
 BLOCK = 1024 * 1024
 SMALL = 256 * 1024  # bytes: two dozen such files make one request
@@ -67,7 +67,7 @@ def import_build(
         _upload(session, [*files, metadata], folder)
     try:
         return int(session.CGImport(metadata.name, folder, reservation.token)["id"])
-    except (koji.GenericError, OSError) as error:
+    except (koji.GenericError, *HUB_ERRORS) as error:
         build = Lookups(session).build(str(reservation.nvr))
         if build and build.state == "COMPLETE" and build.id == reservation.build_id:
             return build.id

@@ -188,6 +188,7 @@ def components(rpms: Sequence[Rpm]) -> list[dict[str, Any]]:
             "signature": rpm.signature,
         }
         for rpm in rpms
+        if re.fullmatch("[0-9a-f]{32}", rpm.sigmd5)  # without one Koji could not know it
     ]
 
 

@@ -15,7 +15,7 @@ import koji
 
 from koji_containerbuild.errors import BadRequest, ServiceError
 from koji_containerbuild.koji_api.lookups import Lookups
-from koji_containerbuild.koji_api.session import Session, asking
+from koji_containerbuild.koji_api.session import HUB_ERRORS, Session, asking
 from koji_containerbuild.rules.nvr import NVR, next_release
 
 TRIES = 50  # other builds that may take a number before us
@@ -83,7 +83,7 @@ class Reservations:
         except koji.BuildError as error:
             last = re.search(r"release (?:value:? )?'?([0-9][\w.~^]*)", str(error))
             return next_release(last[1]) if last else "1"
-        except (koji.GenericError, OSError) as error:
+        except (koji.GenericError, *HUB_ERRORS) as error:
             raise ServiceError(f"Koji did not tell the next release: {error}.") from error
 
     def _refused(self, nvr: NVR) -> Reservation | koji.GenericError:
@@ -103,7 +103,7 @@ class Reservations:
             if build and build.holds_its_name:
                 return error
             raise ServiceError(f"Koji did not reserve {nvr}: {error}.", do=_DO) from error
-        except OSError as error:
+        except HUB_ERRORS as error:
             raise ServiceError(f"Koji did not answer (reserve {nvr}): {error}.") from error
         return Reservation(int(got["build_id"]), got["token"], nvr)
 

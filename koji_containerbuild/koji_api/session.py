@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
+from xml.parsers.expat import ExpatError
+from xmlrpc.client import Fault
 
 import koji
 
 from koji_containerbuild.errors import ServiceError
+
+# What a call may end with beside koji's own errors: a lost connection (requests' errors are
+# OSErrors), a fault that koji has no name for, a proxy's page in place of an answer.
+HUB_ERRORS = (OSError, HTTPException, Fault, ExpatError)
 
 Session = Any  # koji.ClientSession: its methods are the hub's, known to nobody but the hub
 
@@ -20,7 +27,7 @@ def asking(what: str, do: str = "") -> Iterator[None]:
         yield
     except koji.GenericError as error:
         raise ServiceError(f"Koji did not {what}: {error}.", do=do) from error
-    except OSError as error:  # requests' errors are OSErrors
+    except HUB_ERRORS as error:
         raise ServiceError(
             f"Koji did not answer ({what}): {error}.", do="Look whether the hub is up."
         ) from error

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.pullspec import TAG
 
+LIKE_PRIMARY = re.compile(r"[0-9][^-]*-[0-9][A-Za-z0-9._]*")
 MAX_TAG = 128  # characters, by the distribution specification
 
 
@@ -54,9 +55,14 @@ def floating(wanted: Sequence[str], labels: Mapping[str, str]) -> tuple[str, ...
     (('latest', '1.0'), ('devel', 'v1.0'))
     """
     names = wanted or ("latest", "{version}")
-    return tuple(
-        dict.fromkeys(check_tag(_filled(name, labels), "container.yaml") for name in names)
-    )
+    tags = [check_tag(_filled(name, labels), "container.yaml") for name in names]
+    for tag in tags:
+        if LIKE_PRIMARY.fullmatch(tag) or tag.startswith(f"{_plain(labels.get('version', ''))}-"):
+            raise BadRequest(
+                f"The tag '{tag}' in container.yaml could be that of another build.",
+                do="Choose one that does not look like VERSION-RELEASE.",
+            )
+    return tuple(dict.fromkeys(tags))
 
 
 def _filled(name: str, labels: Mapping[str, str]) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional
 
-from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.contract.tasks import PLAN_FILE, BuildResult
 from koji_containerbuild.engines.base import Job, running
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.tasks.follow import follow, succeeded
@@ -25,11 +24,10 @@ PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
 
 def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
     """A task that is started again finds its plan, and its jobs still running."""
-    outcomes: list[Outcome] = []
-    with giving_back(state, outcomes, task, tools):
+    with giving_back(state, task, tools):
         job = found_again(state) or prepared(request, state, task, tools)
         with running(tools.engine, job):
-            outcomes += follow(job, tools.engine, tools.logs)
+            outcomes = list(follow(job, tools.engine, tools.logs))
         return publish(job.plan, succeeded(outcomes, job.plan), task, tools, state)
 
 
@@ -40,7 +38,11 @@ def found_again(state: TaskState) -> Optional[Job]:
 
 
 def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) -> Job:
-    """A plan of our own. A number that was reserved for no plan is given back first."""
+    """A plan of our own. What an earlier start has left without one is given back first."""
+    if state.name in tools.engine.names():
+        tools.engine.cancel(state.name)
+        if not tools.engine.remove(state.name, PATIENCE):
+            raise ServiceError("An earlier build of this task has not ended.", do="Build again.")
     refund(state, task, tools, cancelled=False)
     made = prepare(request, task, tools, state.save_reservation)
     state.save_plan(made.plan)
@@ -49,9 +51,7 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
 
 
 @contextmanager
-def giving_back(
-    state: TaskState, outcomes: list[Outcome], task: Task, tools: Tools
-) -> Iterator[None]:
+def giving_back(state: TaskState, task: Task, tools: Tools) -> Iterator[None]:
     """Whichever way the task ends, the release number is given back and nothing is left lying.
 
     But only while the task is ours. Told to end, we ask Koji why: a cancelled task ends its build,
@@ -60,14 +60,11 @@ def giving_back(
     """
     try:
         yield
-    except Exception:
-        if task_state(task, tools) is not None:
-            give_back(state, outcomes, task, tools, cancelled=False)
-        raise
-    except BaseException:
-        if task_state(task, tools) == CANCELED:
-            tools.engine.cancel(state.name)
-            give_back(state, outcomes, task, tools, cancelled=True)
+    except BaseException as error:
+        now = task_state(task, tools)
+        told_to_end = not isinstance(error, Exception)
+        if now is not None and (now == CANCELED or not told_to_end):
+            give_back(state, task, tools, cancelled=now == CANCELED)
         raise
     clear(state, tools)
 
@@ -80,15 +77,23 @@ def task_state(task: Task, tools: Tools) -> Optional[int]:
         return None
 
 
-def give_back(
-    state: TaskState, outcomes: list[Outcome], task: Task, tools: Tools, *, cancelled: bool
-) -> None:
-    """The release number, and what was pushed under it, unless a Koji build came of it."""
+def give_back(state: TaskState, task: Task, tools: Tools, *, cancelled: bool) -> None:
+    """The release number, and what was pushed under it, unless a Koji build came of it.
+
+    Never raises: the error that brought us here is the one to tell.
+    """
     plan = state.plan()
-    unused = refund(state, task, tools, cancelled=cancelled)
-    if plan and (unused or plan.scratch):
-        unpublish(plan, outcomes, tools.registry)
-    clear(state, tools)
+    tools.engine.cancel(state.name)
+    try:
+        unused = refund(state, task, tools, cancelled=cancelled)
+        ended = tools.engine.remove(state.name, PATIENCE)
+        if plan and (unused or plan.scratch):
+            unpublish(plan, tools.registry)
+        if ended:
+            state.forget()
+    except ContainerBuildError as error:
+        tools.logs.event("clean-up", "failed", text=str(error))
+    tools.logs.flush(now=True)
 
 
 def refund(state: TaskState, task: Task, tools: Tools, *, cancelled: bool) -> bool:

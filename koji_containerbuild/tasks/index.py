@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from koji_containerbuild.contract.image import LOG_FILE, ArchImage, ImageIndex
+from koji_containerbuild.contract.image import LOG_FILE, ArchImage, ImageIndex, report_tag
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.manifests import Platform, build_index, goarch, index_type
@@ -51,15 +51,14 @@ def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry)
     return ImageIndex(digest, kind)
 
 
-def unpublish(plan: BuildPlan, outcomes: Sequence[Outcome], registry: Registry) -> None:
+def unpublish(plan: BuildPlan, registry: Registry) -> None:
     """Take back what a failed build has pushed, as far as the registry lets us.
 
     Never raises: the error that brought us here is the one to tell.
     """
     repository = Pullspec.parse(plan.destination.repository)
-    with suppress(ServiceError):
-        for digest in (d for o in outcomes for d in (o.image, o.report) if d):
-            registry.delete_manifest(repository.at_digest(digest))
-    with suppress(ServiceError):  # NotFound, mostly: it was not made yet
-        index = registry.manifest(repository.at_tag(plan.destination.unique_tag))
-        registry.delete_manifest(repository.at_digest(index.digest))
+    arch_tags = [plan.destination.arch_tag(arch) for arch in plan.arches]
+    for tag in (plan.destination.unique_tag, *arch_tags, *map(report_tag, arch_tags)):
+        with suppress(ContainerBuildError):  # NotFound, mostly: it was not made yet
+            found = registry.manifest(repository.at_tag(tag))
+            registry.delete_manifest(repository.at_digest(found.digest))

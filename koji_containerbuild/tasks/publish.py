@@ -24,7 +24,7 @@ from koji_containerbuild.contract.tasks import (
     arch_log,
     build_log,
 )
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api import import_
 from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
 from koji_containerbuild.koji_api.reserve import Reservation
@@ -168,6 +168,6 @@ def _move_floating_tags(plan: BuildPlan, index: ImageIndex, registry: Registry) 
     for tag in plan.destination.floating_tags:
         try:
             registry.tag(spec, tag)
-        except ServiceError as error:
+        except ContainerBuildError as error:
             warnings.append(f"The tag {tag} was not moved: {error}")
     return warnings

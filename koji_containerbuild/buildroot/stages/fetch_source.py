@@ -8,6 +8,7 @@ Fails:   when the commit cannot be had
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Optional
 
@@ -18,4 +19,6 @@ from koji_containerbuild.source.checkout import Checkout, fetch
 def fetch_source(source: Source, near: Optional[Path], work: Path) -> Checkout:
     """A commit id names its content, so any repository that has it will do."""
     url = near.as_uri() if near and (near / ".git").is_dir() else source.url
-    return fetch(url, source.commit, work / "source")
+    checkout = fetch(url, source.commit, work / "source")
+    shutil.rmtree(checkout.root / ".git")  # not of the source: COPY must not bring it along
+    return checkout

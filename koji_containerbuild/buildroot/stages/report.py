@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from koji_containerbuild.contract.image import LOG_FILE, ArchImage
+from koji_containerbuild.contract.image import LOG_FILE, ArchImage, report_tag
 from koji_containerbuild.registry.artifact import ArtifactFile, push_artifact
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -19,4 +19,4 @@ from koji_containerbuild.rules.pullspec import Pullspec
 def report(image: ArchImage, log: Path, to: Pullspec, registry: Registry) -> str:
     """The record is the artifact's config, the log its only file."""
     files = [ArtifactFile(LOG_FILE, "text/plain+gzip", log)]
-    return push_artifact(registry, to, files, image.to_json().encode(), f"{to.tag}-report")
+    return push_artifact(registry, to, files, image.to_json().encode(), report_tag(to.tag))
