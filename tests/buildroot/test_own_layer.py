@@ -7,7 +7,7 @@ import io
 import tarfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from koji_containerbuild.buildroot.stages.own_layer import OPAQUE, WHITEOUT, one_layer
@@ -92,6 +92,7 @@ def trees(draw: st.DrawFn) -> Tree:
     return tree
 
 
+@example({"d": "dir", "d/x": "1"}, {"d": "dir"}, {"d": "1"}, {"d": "dir"})
 @given(trees(), trees(), trees(), trees())
 def test_one_layer_gives_what_the_layers_give_together(tmp_path_factory, base, one, two, three):
     layers = [layer_of(base, one), layer_of(one, two), layer_of(two, three)]

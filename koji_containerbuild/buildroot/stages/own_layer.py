@@ -72,13 +72,22 @@ class _Above:
 
     def hides(self, path: str) -> bool:
         """Whether an entry of a lower layer at this path is not seen."""
+        named = path in self.folders or path in self.others or path in self.gone
+        return named or self.hides_folder_of(path)
+
+    def hides_folder_of(self, path: str) -> bool:
+        """Whether nothing of a lower layer is seen where this path is."""
         parents = {str(parent) for parent in PurePosixPath(path).parents}
-        return (
-            path in self.folders | self.others | self.gone
-            or not parents.isdisjoint(self.others)
-            or not parents.isdisjoint(self.gone)
-            or not parents.isdisjoint(self.opaque)
+        return not (
+            parents.isdisjoint(self.others)
+            and parents.isdisjoint(self.gone)
+            and parents.isdisjoint(self.opaque)
         )
+
+    def empties(self, path: str) -> bool:
+        """Whether a folder must be told to hide what lies below the thing whose place it took."""
+        seen = path in self.folders and path not in self.opaque
+        return seen and not self.hides_folder_of(path)
 
 
 def _kept(
@@ -96,6 +105,9 @@ def _kept(
         else:
             seen = not above.hides(path)
             (here.folders if entry.isdir() else here.others).add(path)
+            if not entry.isdir() and above.empties(path):
+                here.opaque.add(path)
+                entry, seen = tarfile.TarInfo(f"{path}/{OPAQUE}"), True
         if seen:
             if entry.islnk() and above.hides(_path(entry.linkname)):
                 _unlink(old, entry)
@@ -112,7 +124,8 @@ def _is_needed(entry: tarfile.TarInfo, path: str, above: _Above, here: _Above) -
         return not above.hides(path)
     target = f"{folder}/{name[len(WHITEOUT) :]}".lstrip("/")
     here.gone.add(target)
-    if target in above.folders and target not in above.opaque and not above.hides(path):
+    if above.empties(target):
+        here.opaque.add(target)
         entry.name = f"{target}/{OPAQUE}"  # it is there again: only what was in it is gone
         return True
     return not above.hides(path) and target not in above.folders | above.others | above.gone
