@@ -10,7 +10,7 @@ from koji.tasks import BaseTaskHandler
 from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.choose import choose
-from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.errors import ConfigError, ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api import import_
 from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.koji_api.task_logs import TaskLogs
@@ -39,6 +39,8 @@ class BuildContainerTask(BaseTaskHandler):
             request = BuildRequest.read(src, target, opts)
             path = config_path()
             config = load(path)
+            if not config.registry.url:
+                raise ConfigError(f"{path} names no registry.", do="Set url in [registry].")
             engine = choose(config, path)
             hub = self.options.server
             sweep(self.session, hub, config, engine)
@@ -62,6 +64,12 @@ class BuildContainerTask(BaseTaskHandler):
                 return clean(run_build(request, task, state, tools).answer())
         except ContainerBuildError as error:
             raise fault(error) from error
+        except OSError as error:
+            full = ServiceError(
+                f"The builder host cannot go on: {error}.",
+                do="An admin should look at its disk: work_dir in builder.conf, kojid's workdir.",
+            )
+            raise fault(full) from error
         except Exception as error:
             raise koji.GenericError(clean(traceback.format_exc())) from error  # a bug: all of it
 

@@ -26,6 +26,7 @@ from koji_containerbuild.config import Config
 from koji_containerbuild.contract.image import Tool
 from koji_containerbuild.errors import ConfigError, ServiceError
 
+SHOWN = 2000  # characters, and
 SHOWN_LINES = 15  # of a failed instruction's output
 
 
@@ -206,14 +207,17 @@ def _instruction_failed(tail: str, status: int) -> InstructionFailed:
     lines = tail.replace("\r\n", "\n").splitlines()
     while lines and re.match(r"time=|level=|exit status \d+$", lines[-1]):
         lines.pop()
-    words = lines.pop() if lines and lines[-1].startswith("Error: ") else f"exit status {status}"
-    match = re.search(r'building at STEP "(.*)": (.*)', words)
-    instruction, cause = (match[1], match[2]) if match else ("", words.removeprefix("Error: "))
+    said, mark, words = (lines.pop() if lines else "").rpartition("Error: ")
+    if said or not mark:  # a last line without its end stands before buildah's own
+        lines.append(said or words)
+    match = re.search(r'building at STEP "(.*?)": (.*)', words)
+    instruction, cause = (match[1], match[2]) if match else ("", words)
+    cause = cause if mark else f"exit status {status}"
     steps = [n for n, line in enumerate(lines) if re.match(r"(\[\d+/\d+\] )?STEP \d+", line)]
     own = lines[steps[-1] + 1 :] if steps else lines
     return InstructionFailed(
         f"{cause.removeprefix('while running runtime: ')}.",
         instruction,
-        "\n".join(own[-SHOWN_LINES:]),
+        "\n".join(own[-SHOWN_LINES:])[-SHOWN:],
         do="Look at the last lines of its output." if instruction and own else "",
     )

@@ -16,7 +16,7 @@ import koji
 from koji_containerbuild.errors import BadRequest, ServiceError
 from koji_containerbuild.koji_api.lookups import Lookups
 from koji_containerbuild.koji_api.session import HUB_ERRORS, Session, asking
-from koji_containerbuild.rules.nvr import NVR, next_release
+from koji_containerbuild.rules.nvr import ISOLATED_RELEASE, NVR, next_release
 
 TRIES = 50  # other builds that may take a number before us
 
@@ -79,12 +79,27 @@ class Reservations:
     def _next_release(self, name: str, version: str) -> str:
         """The hub's idea, or for a release that it cannot count, ours."""
         try:
-            return str(self._session.getNextRelease({"name": name, "version": version}))
+            release = str(self._session.getNextRelease({"name": name, "version": version}))
+            if ISOLATED_RELEASE.fullmatch(release):  # counted up from an isolated build
+                return self._after_main_stream(name, version)
+            return release
         except koji.BuildError as error:
             last = re.search(r"release (?:value:? )?'?([0-9][\w.~^]*)", str(error))
             return next_release(last[1]) if last else "1"
         except (koji.GenericError, *HUB_ERRORS) as error:
             raise ServiceError(f"Koji did not tell the next release: {error}.") from error
+
+    def _after_main_stream(self, name: str, version: str) -> str:
+        """The number after those of all builds that have a plain number."""
+        builds = self._session.listBuilds(packageID=self._session.getPackageID(name))
+        taken = [
+            int(build["release"])
+            for build in builds
+            if build["version"] == version
+            and build["release"].isdigit()
+            and koji.BUILD_STATES[build["state"]] in ("BUILDING", "COMPLETE", "DELETED")
+        ]
+        return str(max(taken, default=0) + 1)
 
     def _refused(self, nvr: NVR) -> Reservation | koji.GenericError:
         """The reservation, or the hub's refusal because the name is taken."""

@@ -24,8 +24,9 @@ from koji_containerbuild.contract.tasks import (
     arch_log,
     build_log,
 )
-from koji_containerbuild.errors import ContainerBuildError, ServiceError
+from koji_containerbuild.errors import BuildCancelled, ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api import import_
+from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
 from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.registry.client import Registry
@@ -155,6 +156,8 @@ def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
     if reservation is None:
         raise ServiceError("The reservation of the build is lost.", do="Build again.")
     with stage(tools, "import"):
+        if Lookups(tools.session).task_state(task.id) == CANCELED:
+            raise BuildCancelled("The task was cancelled before its build was imported.")
         build_id = import_.import_build(tools.session, upload.metadata, upload.files, reservation)
     with stage(tools, "tag"):
         import_.tag_build(tools.session, task.id, upload.tag, reservation)
