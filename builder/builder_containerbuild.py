@@ -5,7 +5,7 @@ import traceback
 from pathlib import Path
 
 import koji
-from koji.tasks import BaseTaskHandler
+from koji.tasks import BaseTaskHandler, ServerExit, ServerRestart
 
 from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.request import BuildRequest
@@ -70,6 +70,8 @@ class BuildContainerTask(BaseTaskHandler):
                 do="An admin should look at its disk: work_dir in builder.conf, kojid's workdir.",
             )
             raise fault(full) from error
+        except (koji.GenericError, ServerExit, ServerRestart):
+            raise  # a site's callback says no, or kojid is told to end: in their own words
         except Exception as error:
             raise koji.GenericError(clean(traceback.format_exc())) from error  # a bug: all of it
 
