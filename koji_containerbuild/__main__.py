@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 from koji_containerbuild.config import config_path, load
 from koji_containerbuild.contract.codec import NotThisRecord
-from koji_containerbuild.contract.events import Event
+from koji_containerbuild.contract.events import TASK, Event
 from koji_containerbuild.contract.options import flags, kind_of
 from koji_containerbuild.contract.plan import BuildPlan, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
@@ -49,7 +49,10 @@ def _run(given: argparse.Namespace) -> int:
     # Here, so that --help costs nothing.
     from koji_containerbuild.engines.choose import choose
     from koji_containerbuild.registry.access import open_registry
-    from koji_containerbuild.tasks.standalone import Place, again, build_alone, prepare_alone
+    from koji_containerbuild.source.download import read_url
+    from koji_containerbuild.tasks.prepare import prepare
+    from koji_containerbuild.tasks.standalone import Nobody, again, build_alone
+    from koji_containerbuild.tasks.tools import Place
 
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
@@ -58,18 +61,20 @@ def _run(given: argparse.Namespace) -> int:
         if not config.registry.url:
             raise BadRequest("No registry to push to.", do="Give --registry.")
         registry = stack.enter_context(open_registry(config))
-        place = Place(config, choose(config, path), registry, work)
+        output = _Output()
+        place = Place(config, choose(config, path), registry, output, work, time.time, read_url)
         if given.plan:
             plan = again(_read_plan(given.plan), config, int(time.time()))
         else:
             request = _request(given)
-            plan = prepare_alone(request, _repos(given), place, int(time.time()))
+            nobody = Nobody(place, _repos(given), request.options.arch_override)
+            plan = prepare(request, nobody, place).plan
         if given.write_plan:
             given.write_plan.write_text(plan.to_json() + "\n", encoding="utf-8")
         print(f"Building {plan.nvr} for {', '.join(plan.arches)}", flush=True)
         for warning in plan.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        for where in build_alone(plan, place, _Output()):
+        for where in build_alone(plan, place, output):
             print(f"Image: {where}")
     return 0
 
@@ -117,19 +122,10 @@ def _read_plan(path: Path) -> BuildPlan:
 
 
 def _repos(given: argparse.Namespace) -> list[RepoFile]:
-    """--repo-url from the network, --repo-file from this machine."""
-    from koji_containerbuild.rules.repos import (
-        PREFIX,
-        check_repo_text,
-        check_repo_url,
-        user_repo_name,
-    )
-    from koji_containerbuild.source.download import read_url
+    """--repo-file: from this machine."""
+    from koji_containerbuild.rules.repos import PREFIX
 
-    found = [
-        RepoFile(user_repo_name(url), check_repo_text(read_url(check_repo_url(url)), url), url)
-        for url in given.yum_repourls or ()
-    ]
+    found = []
     for path in given.repo_file or ():
         try:
             text = path.read_text(encoding="utf-8")
@@ -145,6 +141,9 @@ class _Output:
 
     def write(self, name: str, data: bytes) -> None:
         sys.stdout.buffer.write(data)
+
+    def event(self, stage: str, state: str, seconds: float = 0.0, text: str = "") -> None:
+        print(Event(time.time(), TASK, stage, state, seconds, text).line())
 
     def relay(self, event: Event) -> None:
         """It is in the log already."""

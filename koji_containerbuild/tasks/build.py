@@ -14,7 +14,8 @@ from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.tasks.follow import follow, succeeded
 from koji_containerbuild.tasks.index import unpublish
-from koji_containerbuild.tasks.prepare import prepare
+from koji_containerbuild.tasks.koji_authority import KojiAuthority
+from koji_containerbuild.tasks.prepare import prepare, stage
 from koji_containerbuild.tasks.publish import publish
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.tools import Task, Tools
@@ -44,7 +45,9 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
         if not tools.engine.remove(state.name, PATIENCE):
             raise ServiceError("An earlier build of this task has not ended.", do="Build again.")
     refund(state, task, tools, cancelled=False)
-    made = prepare(request, task, tools, state.save_reservation)
+    with stage(tools, "target"):
+        koji = KojiAuthority(request, task, tools, state.save_reservation)
+    made = prepare(request, koji, tools)
     state.save_plan(made.plan)
     tools.logs.put(PLAN_FILE, made.plan.to_json())
     return Job(state.name, made.plan, made.near)

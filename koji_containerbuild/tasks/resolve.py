@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from koji_containerbuild.config import Config
-from koji_containerbuild.contract.plan import Destination, Limits, Parent
+from koji_containerbuild.contract.plan import Destination, Limits, Parent, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest, NotFound
 from koji_containerbuild.registry.client import Manifest, Registry
 from koji_containerbuild.rules import labels as label_rules
+from koji_containerbuild.rules import repos as repo_rules
 from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.manifests import goarch
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source import settings as container_yaml
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
+from koji_containerbuild.tasks.tools import Place
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,13 @@ def _environment(
     return {name: value for name, _, value in pairs}
 
 
+def user_repos(request: BuildRequest, place: Place) -> tuple[RepoFile, ...]:
+    """The .repo files that the request names, read now. Raises BadRequest."""
+    urls = [repo_rules.check_repo_url(url) for url in request.options.yum_repourls]
+    texts = [(url, repo_rules.check_repo_text(place.read_url(url), url)) for url in urls]
+    return tuple(RepoFile(repo_rules.user_repo_name(url), text, url) for url, text in texts)
+
+
 @dataclass(frozen=True)
 class Wish:
     """What request and source say of the image's name and tags."""
@@ -141,6 +150,11 @@ class Wish:
     tree: SourceTree
     labels: Mapping[str, str]  # of the Dockerfile
     created: int
+
+    @property
+    def release(self) -> str:
+        """The one that the user gives; empty: to be counted."""
+        return self.request.options.release or self.identity.release
 
 
 def destination(wish: Wish, release: str) -> Destination:

@@ -4,81 +4,55 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from koji_containerbuild.config import Config
-from koji_containerbuild.contract.plan import BuildPlan, RepoFile, Source
+from koji_containerbuild.contract.plan import BuildPlan, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.engines.base import Engine, Job, running
-from koji_containerbuild.registry.client import Registry
-from koji_containerbuild.rules import arches as arch_rules
-from koji_containerbuild.rules import labels as label_rules
+from koji_containerbuild.engines.base import Job, running
 from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.rules.pullspec import Pullspec
-from koji_containerbuild.source.checkout import fetch_on_branch
+from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks.follow import Logs, follow, succeeded
 from koji_containerbuild.tasks.index import pull_report, push_index
-from koji_containerbuild.tasks.resolve import (
-    Wish,
-    destination,
-    limits,
-    read_source,
-    resolve_parents,
-)
+from koji_containerbuild.tasks.prepare import Repos
+from koji_containerbuild.tasks.resolve import Wish, user_repos
+from koji_containerbuild.tasks.tools import Place
 
 TARGET = "local"  # in place of a Koji target, in the unique tag
 RELEASE = "0"  # in place of a number that Koji would count
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a build without Koji happens."""
+class Nobody:
+    """Without Koji: whatever the engine can build, the repos given, and no number."""
 
-    config: Config
-    engine: Engine
-    registry: Registry
-    work: Path
+    def __init__(self, place: Place, repos: Sequence[RepoFile], arches: Sequence[str]) -> None:
+        """`repos`: files of this machine, beside those that the request names."""
+        self._place = place
+        self._repos = tuple(repos)
+        self._arches = tuple(arches) or tuple(place.engine.arches)
 
+    @property
+    def arches(self) -> Sequence[str]:
+        return self._arches
 
-def prepare_alone(
-    request: BuildRequest, repos: Sequence[RepoFile], place: Place, created: int
-) -> BuildPlan:
-    """A scratch plan: nobody gives out release numbers here. Raises BadRequest."""
-    source, options = request.source, request.options
-    checkout = fetch_on_branch(
-        source.clone_url, source.revision, str(options.git_branch), place.work / "checkout"
-    )
-    tree = read_source(checkout, source.subfolder)
-    here = tuple(place.engine.arches)
-    chosen = options.arch_override or here
-    arches = arch_rules.choose(chosen, tree.settings.only, tree.settings.exclude, (), here)
-    parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry)
-    written = tree.dockerfile.labels(parents.environment)
-    identity = label_rules.identity(written)
-    release = options.release or identity.release or RELEASE
-    wish = Wish(place.config, request, identity, tree, written, created)
-    return BuildPlan(
-        nvr=NVR(identity.component, identity.version, release),
-        scratch=True,
-        isolated=False,
-        source=Source(
-            url=checkout.url,
-            commit=checkout.commit,
-            branch=str(options.git_branch),
-            subfolder=source.subfolder,
-            recorded=source.recorded(checkout.commit),
-        ),
-        arches=arches,
-        parents=parents.pinned,
-        repos=tuple(repos),
-        labels=label_rules.to_add(place.config.labels, written, release, checkout.commit, created),
-        destination=destination(wish, release),
-        limits=limits(tree.settings, place.config),
-        created=created,
-        warnings=tree.settings.warnings,
-    )
+    def checkout(self, request: BuildRequest, folder: Path) -> Checkout:
+        source, branch = request.source, str(request.options.git_branch)
+        return fetch_on_branch(source.clone_url, source.revision, branch, folder)
+
+    def repos(self, request: BuildRequest) -> Repos:
+        return Repos((*user_repos(request, self._place), *self._repos))
+
+    def check_component(self, component: str) -> None:
+        """Any will do."""
+
+    def number(self, wish: Wish) -> NVR:
+        return NVR(wish.identity.component, wish.identity.version, wish.release or RELEASE)
+
+    def facts(self, repos: Repos) -> None:
+        return None
 
 
 def again(plan: BuildPlan, config: Config, now: int) -> BuildPlan:

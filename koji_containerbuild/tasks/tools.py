@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from koji_containerbuild.config import Config
 from koji_containerbuild.engines.base import Engine
@@ -32,16 +32,33 @@ class Kojid:
     callbacks: Callable[..., None]  # run_callbacks of the task handler
 
 
+class Events(Protocol):
+    """Where is told what is done."""
+
+    def event(self, stage: str, state: str, seconds: float = 0.0, text: str = "") -> None:
+        """A stage began or ended, or there is something to say about it."""
+
+    def flush(self, now: bool = False) -> None:
+        """Whoever reads may have it."""
+
+
 @dataclass(frozen=True)
-class Tools:
-    """The outside world of a task."""
+class Place:
+    """The outside world of a build, with Koji or without."""
 
     config: Config
     engine: Engine
     registry: Registry
-    session: Session
-    kojid: Kojid
-    logs: TaskLogs
-    work: Path  # a folder of this task's own, gone afterwards
+    logs: Events
+    work: Path  # a folder of this build's own, gone afterwards
     clock: Callable[[], float]  # seconds since 1970
     read_url: Callable[[str], str]  # the text at a URL of a .repo file
+
+
+@dataclass(frozen=True)
+class Tools(Place):
+    """The outside world of a task."""
+
+    logs: TaskLogs
+    session: Session
+    kojid: Kojid

@@ -112,9 +112,17 @@ class Site:
 
         logs.flush = flush_and_tell  # type: ignore[method-assign]  # where a signal may come in
         kojid = SimpleNamespace(allowed_scms="127.0.0.1*:*:no", topurl="https://koji/files")
-        tools = Tools(self.config, self.engine, self.registry, self.hub,
-                      Kojid(kojid, lambda *a, **k: None), logs, work, lambda: 1_700_000_000.0,
-                      self.read.__getitem__)  # fmt: skip
+        tools = Tools(
+            config=self.config,
+            engine=self.engine,
+            registry=self.registry,
+            session=self.hub,
+            kojid=Kojid(kojid, lambda *a, **k: None),
+            logs=logs,
+            work=work,
+            clock=lambda: 1_700_000_000.0,
+            read_url=self.read.__getitem__,
+        )
         return run_build(request, task, state, tools).answer()
 
     def tags(self) -> set[str]:

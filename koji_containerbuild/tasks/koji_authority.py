@@ -1,0 +1,92 @@
+"""Koji decides: targets, who may build from where, package lists, repos and release numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from koji_containerbuild.contract.plan import KojiFacts, RepoFile
+from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
+from koji_containerbuild.koji_api.reserve import Reservation, Reservations
+from koji_containerbuild.koji_api.scm import check_allowed
+from koji_containerbuild.rules import repos as repo_rules
+from koji_containerbuild.rules.nvr import NVR
+from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
+from koji_containerbuild.tasks.prepare import Repos
+from koji_containerbuild.tasks.resolve import Wish, user_repos
+from koji_containerbuild.tasks.tools import Task, Tools
+
+Keep = Callable[[Reservation], None]
+
+
+class KojiAuthority:
+    """What Koji says of one request, all at the hub's event when it was asked first."""
+
+    def __init__(self, request: BuildRequest, task: Task, tools: Tools, keep: Keep) -> None:
+        """`keep` is told of the reservation at once. Raises BadRequest: there is no such target."""
+        self._task = task
+        self._tools = tools
+        self._keep = keep
+        self._scratch = request.options.scratch
+        self._hub = Lookups(tools.session)
+        self._submitter: Submitter = self._hub.submitter(task.owner, task.channel)
+        self._target: Target = self._hub.target(request.target, self._scratch)
+
+    @property
+    def arches(self) -> Sequence[str]:
+        return self._target.arches
+
+    def checkout(self, request: BuildRequest, folder: Path) -> Checkout:
+        """Policy first, then the checkout, then Koji's callbacks have a look at it."""
+        source, kojid, who = request.source, self._tools.kojid, self._submitter
+        info = check_allowed(source.text, kojid.options, self._tools.session, who, self._scratch)
+        about = {
+            "scminfo": info,
+            "build_tag": self._target.build_tag_id,
+            "scratch": self._scratch,
+        }
+        kojid.callbacks("preSCMCheckout", **about)
+        branch = str(request.options.git_branch)
+        checkout = fetch_on_branch(source.clone_url, source.revision, branch, folder)
+        kojid.callbacks("postSCMCheckout", **about, srcdir=str(folder))
+        return checkout
+
+    def repos(self, request: BuildRequest) -> Repos:
+        """The user's .repo files, or else the build tag's repo at the id that it has now."""
+        if request.options.yum_repourls:
+            return Repos(user_repos(request, self._tools))
+        target = self._target
+        repo = self._hub.repo(target.build_tag_id, target.build_tag)
+        topurl = self._tools.kojid.options.topurl
+        file = RepoFile(*repo_rules.koji_repo(topurl, target.build_tag, repo.id))
+        return Repos((file,), repo.id)
+
+    def check_component(self, component: str) -> None:
+        if not self._scratch:
+            self._hub.check_package(component, self._target)
+
+    def number(self, wish: Wish) -> NVR:
+        name, version = wish.identity.component, wish.identity.version
+        if self._scratch:
+            return NVR(name, version, wish.release or f"scratch.{self._task.id}")
+        generator = self._tools.config.builder.content_generator
+        reservations = Reservations(self._tools.session, generator, self._task.id)
+        if wish.release:
+            reservation = reservations.given(NVR(name, version, wish.release))
+        else:
+            reservation = reservations.next(name, version)
+        self._keep(reservation)
+        return reservation.nvr
+
+    def facts(self, repos: Repos) -> KojiFacts:
+        target = self._target
+        return KojiFacts(
+            task_id=self._task.id,
+            owner=self._submitter.name,
+            target=target.name,
+            destination_tag=target.destination,
+            build_tag=target.build_tag,
+            repo_id=repos.koji_id,
+            event=target.event,
+        )
