@@ -41,7 +41,8 @@ def handle_container_build(goptions: Any, session: Any, args: list[str]) -> int 
     if not given.quiet:
         print(f"Created task: {task_id}")
         print(f"Task info: {goptions.weburl}/taskinfo?taskID={task_id}", flush=True)
-    if given.wait or (given.wait is None and not _running_in_bg()):
+    wanted = given.dry_run or not _running_in_bg()  # a dry run is for its answer
+    if given.wait or (given.wait is None and wanted):
         return _wait(goptions, session, task_id, given.quiet)
     return None
 

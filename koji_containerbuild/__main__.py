@@ -23,6 +23,7 @@ from koji_containerbuild.contract.codec import NotThisRecord
 from koji_containerbuild.contract.events import TASK, Event
 from koji_containerbuild.contract.options import flags, kind_of
 from koji_containerbuild.contract.plan import BuildPlan, RepoFile
+from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest, ContainerBuildError
 
@@ -71,6 +72,9 @@ def _run(given: argparse.Namespace) -> int:
             plan = prepare(request, nobody, place).plan
         if given.write_plan:
             given.write_plan.write_text(plan.to_json() + "\n", encoding="utf-8")
+        if given.dry_run:
+            print("\n".join(lines(preview(plan))))
+            return 0
         print(f"Building {plan.nvr} for {', '.join(plan.arches)}", flush=True)
         for warning in plan.warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -181,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_flag(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
     kind = kind_of(option)
     rules: dict[str, Any] = {"metavar": option.metadata.get("metavar")}
+    if kind is bool:
+        rules = {"action": "store_true"}
     if isinstance(kind, list) and not option.metadata.get("words"):
         rules |= {"action": "append", "type": kind[0]}
     help_text = option.metadata["help"].replace("%", "%%")

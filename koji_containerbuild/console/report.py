@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-KNOWN = ("repositories", "koji_builds", "user_warnings")
+from koji_containerbuild.contract import preview
+
+KNOWN = ("repositories", "koji_builds", "user_warnings", "dry_run")
 
 
 def succeeded(
@@ -17,6 +19,8 @@ def succeeded(
     ...           {"7": {"nvr": "web-1-2"}}, "https://koji.example")
     ['Image: r.example/web:1-2', 'Build: web-1-2 https://koji.example/buildinfo?buildID=7']
     """
+    if result.get("dry_run"):
+        return preview.lines(result["dry_run"])
     lines = [f"Image: {image}" for image in result.get("repositories") or ()]
     for build_id in result.get("koji_builds") or ():
         build = builds.get(build_id)

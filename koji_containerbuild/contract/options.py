@@ -43,6 +43,10 @@ class BuildOptions:
     scratch: bool = option(
         "Build and push, but make no Koji build and move no tag.", False, "--scratch"
     )
+    dry_run: bool = option(
+        "Look everything up and tell what would be built; reserve, build and push nothing.",
+        False, "--dry-run",
+    )  # fmt: skip
     isolated: bool = option(
         "Build beside the main stream: needs --release N.M, moves no floating tag.",
         False, "--isolated", never_with=("scratch",), needs=("release",),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 TASK_LOG = "osbs-build.log"  # what the task does, and how each arch comes along; the old name
 WARNINGS_LOG = "user_warnings.log"
@@ -28,6 +29,7 @@ class BuildResult:
     repositories: tuple[str, ...]
     koji_builds: tuple[str, ...]  # ids as text: some clients put them on a command line
     user_warnings: tuple[str, ...] = ()
+    dry_run: Optional[Mapping[str, Any]] = None  # what would be built; set if nothing was
 
     def answer(self) -> dict[str, Any]:
         """As it goes over the wire. `user_warnings` is there only if there are any."""
@@ -37,4 +39,6 @@ class BuildResult:
         }
         if self.user_warnings:
             result["user_warnings"] = sorted(set(self.user_warnings))
+        if self.dry_run:
+            result["dry_run"] = dict(self.dry_run)
         return result

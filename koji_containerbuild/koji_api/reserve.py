@@ -43,10 +43,7 @@ class Reservations:
         taken = self._refused(nvr)
         if isinstance(taken, Reservation):
             return taken
-        raise BadRequest(
-            f"The build {nvr} exists already.",
-            do="Give another release, or none: then the next free one is used.",
-        ) from taken
+        raise _taken(nvr) from taken
 
     def next(self, name: str, version: str) -> Reservation:
         """Reserve the next free release: ask, take, and if another build was quicker, again."""
@@ -60,6 +57,18 @@ class Reservations:
         raise ServiceError(
             f"No free release of {name}-{version} in {TRIES} tries.", do="Give one with --release."
         )
+
+    def would_be(self, nvr: NVR) -> NVR:
+        """The name that a build would have now; with an empty release, the next free one.
+
+        Nothing is reserved. Raises BadRequest when a given one is taken.
+        """
+        if not nvr.release:
+            return NVR(nvr.name, nvr.version, self._next_release(nvr.name, nvr.version))
+        build = Lookups(self._session).build(str(nvr))
+        if build and build.holds_its_name:
+            raise _taken(nvr)
+        return nvr
 
     def refund(self, reservation: Reservation, cancelled: bool) -> bool:
         """Give the number back; False if a build came of it. Given back already is no error."""
@@ -124,6 +133,13 @@ class Reservations:
 
     def _links_tasks(self) -> bool:
         return hub_version(self._session) >= (1, 32)
+
+
+def _taken(nvr: NVR) -> BadRequest:
+    return BadRequest(
+        f"The build {nvr} exists already.",
+        do="Give another release, or none: then the next free one is used.",
+    )
 
 
 _DO = "An admin gives the host access: koji grant-cg-access HOST GENERATOR"

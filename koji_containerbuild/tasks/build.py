@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional
 
+from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.contract.tasks import PLAN_FILE, BuildResult
 from koji_containerbuild.engines.base import Job, running
@@ -25,11 +26,29 @@ PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
 
 def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
     """A task that is started again finds its plan, and its jobs still running."""
+    if request.options.dry_run:
+        return dry_run(request, task, state, tools)
     with giving_back(state, task, tools):
         job = found_again(state) or prepared(request, state, task, tools)
         with running(tools.engine, job):
             outcomes = list(follow(job, tools.engine, tools.logs))
         return publish(job.plan, succeeded(outcomes, job.plan), task, tools, state)
+
+
+def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
+    """What the request would build. Whatever would be refused is refused, in the same words."""
+    try:
+        with stage(tools, "target"):
+            koji = KojiAuthority(request, task, tools, keep=None)
+        plan = prepare(request, koji, tools).plan
+        told = preview(plan)
+        for line in lines(told):
+            tools.logs.event("dry run", "note", text=line)
+        tools.logs.put(PLAN_FILE, plan.to_json())
+        return BuildResult((), (), plan.warnings, told)
+    finally:
+        tools.logs.flush(now=True)
+        state.forget()
 
 
 def found_again(state: TaskState) -> Optional[Job]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Optional
 
 from koji_containerbuild.contract.plan import KojiFacts, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
@@ -23,8 +24,13 @@ Keep = Callable[[Reservation], None]
 class KojiAuthority:
     """What Koji says of one request, all at the hub's event when it was asked first."""
 
-    def __init__(self, request: BuildRequest, task: Task, tools: Tools, keep: Keep) -> None:
-        """`keep` is told of the reservation at once. Raises BadRequest: there is no such target."""
+    def __init__(
+        self, request: BuildRequest, task: Task, tools: Tools, keep: Optional[Keep]
+    ) -> None:
+        """`keep` is told of the reservation at once; None: nothing is reserved.
+
+        Raises BadRequest: there is no such target.
+        """
         self._task = task
         self._tools = tools
         self._keep = keep
@@ -72,6 +78,8 @@ class KojiAuthority:
             return NVR(name, version, wish.release or f"scratch.{self._task.id}")
         generator = self._tools.config.builder.content_generator
         reservations = Reservations(self._tools.session, generator, self._task.id)
+        if self._keep is None:
+            return reservations.would_be(NVR(name, version, wish.release))
         if wish.release:
             reservation = reservations.given(NVR(name, version, wish.release))
         else:

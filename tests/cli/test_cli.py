@@ -136,6 +136,16 @@ def test_wait_gives_the_result_and_exit_code_0(hub, koji_cli, capsys):
     )
 
 
+def test_a_dry_run_is_waited_for_and_told(hub, koji_cli, capsys):
+    told = {"nvr": "hello-1-2", "arches": ["x86_64"]}
+    result = {"repositories": [], "koji_builds": [], "dry_run": told}
+    hub.builder = lambda task_id: hub.close(task_id, result)
+    assert koji_cli(*RIGHT, "--dry-run", "--quiet") == 0
+    assert capsys.readouterr().out == (
+        "Would build hello-1-2; nothing was reserved.\n  arches      x86_64\n"
+    )
+
+
 def test_wait_for_a_build_that_fails_gives_exit_code_1(hub, koji_cli, capsys):
     hub.builder = lambda task_id: hub.fail(task_id, 1005, "No such commit.")
     assert koji_cli(*RIGHT, "--wait", profile="fedora") == 1

@@ -213,6 +213,26 @@ def test_a_scratch_build_takes_no_number_and_moves_no_tag(site: Site):
     assert json.loads(site.log("metadata.json"))["build"]["release"] == "scratch.7"
 
 
+def test_a_dry_run_tells_what_would_be_built_and_takes_nothing(site: Site):
+    before = site.tags()
+    answer = site.run(dry_run=True)
+    assert (answer["repositories"], answer["koji_builds"]) == ([], [])
+    told = answer["dry_run"]
+    assert (told["nvr"], told["tags"]) == (NAME, ["1.0-1"])
+    assert told["parents"][0]["pinned"].startswith(f"{site.fake.host}/fedora@sha256:")
+    assert "Would build web-container-1.0-1" in site.log()
+    assert json.loads(site.log("plan.json"))["nvr"]["release"] == "1"
+    assert not site.hub.reserved and not site.engine.started and not site.left_over()
+    assert site.tags() == before
+
+
+def test_a_dry_run_is_refused_as_the_build_would_be(site: Site):
+    site.run(release="7")
+    with pytest.raises(BadRequest, match="web-container-1.0-7 exists already"):
+        site.run(release="7", dry_run=True)
+    assert site.run(dry_run=True)["dry_run"]["nvr"] == "web-container-1.0-8"
+
+
 def test_an_isolated_build_moves_no_floating_tag(site: Site):
     assert site.run(isolated=True, release="3.1")["koji_builds"] == ["1"]
     assert "1.0-3.1" in site.tags()

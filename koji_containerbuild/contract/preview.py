@@ -1,0 +1,69 @@
+"""What a plan would build, told without building it: data for scripts, lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from koji_containerbuild.contract.plan import BuildPlan
+
+WIDTH = 12  # characters of the column of names
+
+
+def preview(plan: BuildPlan) -> dict[str, Any]:
+    """The plan's decisions as plain values, as they go over the wire in a dry run's result.
+
+    `repos` are URLs of .repo files, or their names; `floating_tags` move when the build is done.
+    """
+    where = plan.destination
+    return {
+        "nvr": str(plan.nvr),
+        "kind": "scratch" if plan.scratch else "isolated" if plan.isolated else "normal",
+        "source": plan.source.recorded,
+        "branch": plan.source.branch,
+        "arches": list(plan.arches),
+        "parents": [{"name": p.resolved, "pinned": p.pinned} for p in plan.parents],
+        "repos": [repo.url or repo.name for repo in plan.repos],
+        "repo_id": plan.koji.repo_id if plan.koji else 0,
+        "image": where.repository,
+        "tags": [where.primary_tag] if where.primary_tag else [],
+        "floating_tags": list(where.floating_tags),
+        "koji_tag": plan.koji.destination_tag if plan.koji and not plan.scratch else "",
+        "labels": dict(plan.labels),
+        "seconds": plan.limits.seconds,
+        "warnings": list(plan.warnings),
+    }
+
+
+def lines(told: Mapping[str, Any]) -> list[str]:
+    """A preview for people; an older or newer builder may tell less or more.
+
+    >>> lines({"nvr": "web-1-2", "kind": "normal", "arches": ["x86_64"]})
+    ['Would build web-1-2; nothing was reserved.', '  arches      x86_64']
+    """
+    kind = "" if told.get("kind", "normal") == "normal" else f" as {told['kind']} build"
+    begin = f"Would build {told['nvr']}{kind}; nothing was reserved."
+    return [begin, *(f"  {name:<{WIDTH}}{text}" for name, text in _rows(told))]
+
+
+def _rows(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from _plain("source", told.get("source"), f" on {told.get('branch')}")
+    yield "arches", ", ".join(told.get("arches") or ())
+    for parent in told.get("parents") or ():
+        yield "parent", f"{parent['name']} = {parent['pinned'].partition('@')[2]}"
+    for repo in told.get("repos") or ():
+        yield "packages", f"{repo}, repo {told['repo_id']}" if told.get("repo_id") else repo
+    tags = [*(told.get("tags") or ()), *(told.get("floating_tags") or ())]
+    if told.get("image"):
+        yield "image", f"{told['image']}: {', '.join(tags) or 'a tag of its own'}"
+    yield from _plain("Koji tag", told.get("koji_tag"))
+    for key, value in sorted((told.get("labels") or {}).items()):
+        yield "label", f"{key}={value}"
+    yield from _plain("time limit", told.get("seconds"), " s")
+    for text in told.get("warnings") or ():
+        yield "warning", text
+
+
+def _plain(name: str, value: Any, unit: str = "") -> Iterator[tuple[str, str]]:
+    if value:
+        yield name, f"{value}{unit}"

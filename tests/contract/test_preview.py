@@ -1,0 +1,37 @@
+"""What a dry run tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from koji_containerbuild.contract.plan import Parent, RepoFile
+from koji_containerbuild.contract.preview import lines, preview
+from tests.fakes.plans import PLAN
+
+
+def test_people_read_name_source_arches_parents_repos_tags_and_warnings():
+    digest = "sha256:" + "0" * 64
+    parent = Parent("base", "reg.example.com/base:1", f"reg.example.com/base@{digest}")
+    repo = RepoFile("koji-containerbuild-f43-build.repo", "")
+    plan = replace(PLAN, parents=(parent,), repos=(repo,), warnings=("Mind the step.",))
+    assert lines(preview(plan)) == [
+        "Would build web-container-1.0-3; nothing was reserved.",
+        f"  source      https://src.example.com/web#{'a' * 40} on f43",
+        "  arches      x86_64",
+        f"  parent      reg.example.com/base:1 = {digest}",
+        "  packages    koji-containerbuild-f43-build.repo, repo 12",
+        "  image       reg.example.com/fedora/web: 1.0-3, latest, 1.0",
+        "  Koji tag    f43-candidate",
+        "  label       release=3",
+        "  label       vendor=Fedora",
+        "  time limit  600 s",
+        "  warning     Mind the step.",
+    ]
+
+
+def test_a_scratch_build_has_no_tag_in_koji_and_a_tag_of_its_own():
+    where = replace(PLAN.destination, primary_tag="", floating_tags=())
+    told = lines(preview(replace(PLAN, scratch=True, destination=where)))
+    assert told[0] == "Would build web-container-1.0-3 as scratch build; nothing was reserved."
+    assert "  image       reg.example.com/fedora/web: a tag of its own" in told
+    assert not [line for line in told if "Koji tag" in line]
