@@ -17,6 +17,7 @@ from koji_containerbuild.rules import arches as arch_rules
 from koji_containerbuild.rules import labels as label_rules
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.source.checkout import Checkout
+from koji_containerbuild.source.unfetched import warn_of_submodules
 from koji_containerbuild.tasks.resolve import (
     Parents,
     SourceTree,
@@ -101,7 +102,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         created=created,
         koji=authority.facts(repos),
         userdata=request.options.userdata,
-        warnings=tree.settings.warnings,
+        warnings=(*tree.settings.warnings, *warn_of_submodules(checkout)),
     )
     return Prepared(plan, checkout.root)
 

@@ -20,6 +20,7 @@ from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source import settings as container_yaml
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
+from koji_containerbuild.source.unfetched import refuse_lfs_pointers
 from koji_containerbuild.tasks.tools import Place
 
 
@@ -40,6 +41,7 @@ def read_source(checkout: Checkout, subfolder: str) -> SourceTree:
                 f"The source has a file {name}.", do=f"Rename it to {container_yaml.FILE}."
             )
     text = checkout.read(subfolder, container_yaml.FILE)
+    refuse_lfs_pointers(checkout, subfolder)
     return SourceTree(
         checkout,
         parse(checkout.text(subfolder, "Dockerfile")),
