@@ -16,6 +16,7 @@ from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry import transport  # noqa: F401 — see below
 from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.source import settings
 from koji_containerbuild.source.download import read_url
 from koji_containerbuild.tasks.build import run_build
 from koji_containerbuild.tasks.state import TaskState
@@ -23,8 +24,9 @@ from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 
 # kojid forks for each task: what is loaded here, once, no task loads again. So is the registry's
-# transport, which the registry client loads only when it is spoken to, and the compiled schema.
+# transport, which the registry client loads only when it is spoken to, and the compiled schemas.
 import_.validator()
+settings.validator()
 
 
 class BuildContainerTask(BaseTaskHandler):

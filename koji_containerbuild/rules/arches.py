@@ -9,6 +9,15 @@ from koji_containerbuild.errors import BadRequest
 CANONICAL = {"i386": "i686", "i586": "i686", "amd64": "x86_64", "arm64": "aarch64"}
 
 
+def canonical(arch: str) -> str:
+    """Koji's name of an arch that may be written as Go or Debian name it.
+
+    >>> canonical("arm64"), canonical("s390x")
+    ('aarch64', 's390x')
+    """
+    return CANONICAL.get(arch, arch)
+
+
 def choose(
     of_tag: Sequence[str],
     only: Collection[str],
@@ -24,7 +33,7 @@ def choose(
     >>> choose(["x86_64", "aarch64"], (), ("aarch64",), (), {"x86_64"})
     ('x86_64',)
     """
-    tag = tuple(dict.fromkeys(CANONICAL.get(arch, arch) for arch in of_tag))
+    tag = tuple(dict.fromkeys(map(canonical, of_tag)))
     foreign = [arch for arch in override if arch not in tag]
     if foreign:
         raise BadRequest(

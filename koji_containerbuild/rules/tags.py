@@ -10,6 +10,7 @@ from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.pullspec import TAG
 
 LIKE_PRIMARY = re.compile(r"[0-9][^-]*-[0-9][A-Za-z0-9._]*")
+DEFAULT = ("latest", "{version}")  # floating tags of an image that names none
 MAX_TAG = 128  # characters, by the distribution specification
 
 
@@ -51,11 +52,10 @@ def unique(target: str, created: int, random: str) -> str:
 def floating(wanted: Sequence[str], labels: Mapping[str, str]) -> tuple[str, ...]:
     """The tags that move with each build; `{label}` in one stands for that label's value.
 
-    >>> floating([], {"version": "1.0"}), floating(["devel", "v{version}"], {"version": "1.0"})
-    (('latest', '1.0'), ('devel', 'v1.0'))
+    >>> floating(DEFAULT, {"version": "1.0"}), floating(["devel"], {"version": "1.0"})
+    (('latest', '1.0'), ('devel',))
     """
-    names = wanted or ("latest", "{version}")
-    tags = [check_tag(_filled(name, labels), "container.yaml") for name in names]
+    tags = [check_tag(_filled(name, labels), "container.yaml") for name in wanted]
     for tag in tags:
         if LIKE_PRIMARY.fullmatch(tag) or tag.startswith(f"{_plain(labels.get('version', ''))}-"):
             raise BadRequest(

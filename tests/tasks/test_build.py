@@ -241,7 +241,10 @@ def test_an_isolated_build_moves_no_floating_tag(site: Site):
 
 def test_warnings_are_in_the_answer_and_in_a_log(site: Site):
     site.commit(container_yaml="version: 1\n")
-    warning = "container.yaml: 'version' has no effect any more."
+    warning = (
+        "container.yaml, line 1: 'version' has no effect: there is one version of this format. "
+        "Remove it."
+    )
     assert site.run()["user_warnings"] == [warning]
     assert site.log("user_warnings.log") == warning + "\n"
 
