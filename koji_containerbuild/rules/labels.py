@@ -30,6 +30,14 @@ KEPT = ("distribution-scope", "com.redhat.license_terms")  # the Dockerfile's ow
 _BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
+class Written(dict[str, str]):
+    """The labels that a Dockerfile gives its image, and the line of each: for our words only."""
+
+    def __init__(self, values: Mapping[str, str], lines: Mapping[str, int]) -> None:
+        super().__init__(values)
+        self.lines = lines  # from 1
+
+
 @dataclass(frozen=True)
 class Identity:
     """What the required labels say. `release` is empty unless the Dockerfile gives one."""

@@ -1,11 +1,12 @@
 """Read a Dockerfile: its stages, what they stand on, and the labels of the image.
 
-Reading is dockerfile-parse's work; what it leaves open (stage graph, flags that reach outside
-the pinned parents) is decided here.
+Finding the instructions is dockerfile-parse's work; what it leaves open (stage graph, flags that
+reach outside the pinned parents) is decided here, and `variables` evaluates.
 """
 
 from __future__ import annotations
 
+import difflib
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -13,12 +14,19 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from dockerfile_parse import DockerfileParser
-from dockerfile_parse.util import WordSplitter, extract_key_values
 
 from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.rules.labels import Written
+from koji_containerbuild.source import variables, words
+from koji_containerbuild.source.variables import Setting
 
 SCRATCH = "scratch"
-HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]")
+HEREDOC = re.compile(r"\d*<<-?[\"']?[A-Za-z_]")  # at the beginning of a word
+ARITHMETIC = re.compile(r"\$\(\([^()\"']*\)\)")  # in it, << is something else
+INSTRUCTIONS = tuple(
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL "
+    "STOPSIGNAL USER VOLUME WORKDIR".split()
+)
 LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
 RESERVED = "koji-containerbuild"  # the name that files of ours are copied from
 
@@ -36,6 +44,8 @@ class Stage:
     flags: tuple[str, ...]  # of FROM
     as_written: str  # the name with AS, as written
     runs: bool  # whether it has a RUN
+    settings: tuple[Setting, ...]  # its LABEL, ENV and ARG
+    triggers: tuple[Setting, ...]  # those after ONBUILD
 
     @property
     def parent(self) -> Optional[str]:
@@ -48,6 +58,7 @@ class Dockerfile:
     """What we need to know of a Dockerfile."""
 
     text: str
+    heading: tuple[Setting, ...]  # ARG before the first FROM
     stages: tuple[Stage, ...]
 
     @property
@@ -63,35 +74,36 @@ class Dockerfile:
             stage = self.stages[stage.on_stage]
         return stage.parent
 
-    def labels(self, parent_env: Mapping[str, str]) -> dict[str, str]:
-        """The labels of the last stage, variables resolved. `parent_env` is its parent's ENV."""
-        try:
-            return dict(_parser(self.text, parent_env).labels)
-        except (ValueError, IndexError) as error:
-            raise BadRequest(
-                f"A LABEL, ENV or ARG of the Dockerfile cannot be read: {error}.",
-                do='Write KEY="VALUE", with a backslash before each quote in it.',
-            ) from error
+    def labels(self, parent_env: Mapping[str, str]) -> Written:
+        """The labels that it gives the image, variables filled in.
+
+        `parent_env` is the ENV of the final parent. The parent's labels are not among them. Raises
+        BadRequest, naming the line.
+        """
+        chain, stage = [], self.stages[-1]
+        while stage.on_stage is not None:
+            below = self.stages[stage.on_stage]
+            chain.append((*below.triggers, *stage.settings))
+            stage = below
+        chain.append(stage.settings)
+        return variables.labels(variables.heading(self.heading), chain[::-1], parent_env)
 
 
 def parse(text: str) -> Dockerfile:
     """Raises BadRequest, naming the line."""
     text = text.removeprefix("\ufeff")
     _check_text(text)
-    parser = _parser(text, {})
-    structure = [i for i in parser.structure if i["instruction"] != "COMMENT"]
-    if not any(i["instruction"] == "FROM" for i in structure):
-        raise BadRequest("The Dockerfile has no FROM.", do="Begin it with FROM and an image.")
-    _check_end(text, structure)
-    _check_heredocs(structure)
-    stages = tuple(_stages(structure))
-    _check_reaching_out(structure, stages)
-    return Dockerfile(text, stages)
-
-
-def _parser(text: str, parent_env: Mapping[str, str]) -> DockerfileParser:
     readable = io.BytesIO(_readable(text).encode())
-    return DockerfileParser(fileobj=readable, parent_env=dict(parent_env))
+    structure = DockerfileParser(fileobj=readable).structure
+    _check_heredocs(structure)
+    _check_lines(text, structure)
+    structure = [item for item in structure if item["instruction"] != "COMMENT"]
+    if not any(item["instruction"] == "FROM" for item in structure):
+        raise BadRequest("The Dockerfile has no FROM.", do="Begin it with FROM and an image.")
+    _check_instructions(structure)
+    heading, stages = _divided(structure)
+    _check_reaching_out(structure, stages)
+    return Dockerfile(text, heading, stages)
 
 
 def _readable(text: str) -> str:
@@ -126,89 +138,138 @@ def _check_text(text: str) -> None:
             )
 
 
+def _check_lines(text: str, structure: Iterable[Mapping[str, Any]]) -> None:
+    """What we add must be instructions of its own, not the tail of the last one."""
+    lines = text.split("\n")
+    for item in structure:
+        lines[item["startline"] : item["endline"] + 1] = [""] * (
+            item["endline"] + 1 - item["startline"]
+        )
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            raise BadRequest(
+                f"Line {number} of the Dockerfile is not a whole instruction: '{line.strip()}'.",
+                do="Write what belongs to it; a continued line must not be the last one.",
+            )
+
+
+def _check_instructions(structure: Iterable[Mapping[str, Any]]) -> None:
+    stages = 0
+    for item in structure:
+        line, kept = item["startline"] + 1, _of_onbuild(item)
+        for one in (item, kept):
+            _check_name(one["instruction"], line)
+        if kept is not item and kept["instruction"] in ("FROM", "ONBUILD", "MAINTAINER"):
+            what = f"ONBUILD {kept['instruction']}"
+            raise BadRequest(f"Line {line} of the Dockerfile is an {what}.", do="Remove it.")
+        if not kept["value"] and kept["instruction"] not in ("FROM", "LABEL", "ENV", "ARG"):
+            raise BadRequest(
+                f"Line {line} of the Dockerfile is not a whole instruction: "
+                f"'{item['content'].strip()}'.",
+                do="Write what belongs to it, or remove it.",
+            )
+        stages += item["instruction"] == "FROM"
+        if not stages and item["instruction"] != "ARG":
+            raise BadRequest(
+                f"Line {line} of the Dockerfile, {item['instruction']}, is before the first FROM.",
+                do="Begin with FROM; only ARG may stand before it.",
+            )
+
+
+def _check_name(instruction: str, line: int) -> None:
+    if instruction not in INSTRUCTIONS:
+        close = difflib.get_close_matches(instruction, INSTRUCTIONS, 1)
+        raise BadRequest(
+            f"Line {line} of the Dockerfile: there is no instruction '{instruction[:40]}'.",
+            do=f"Did you mean {close[0]}?"
+            if close
+            else "Is it the rest of the line before? Then that one must end with a backslash.",
+        )
+
+
 def _check_heredocs(structure: Iterable[Mapping[str, Any]]) -> None:
     """What stands in one would be taken for instructions, by us and by older builders."""
-    for item in structure:
-        if item["instruction"] in ("RUN", "COPY", "ADD") and HEREDOC.search(item["value"] or ""):
+    for item in map(_of_onbuild, structure):
+        plain = ARITHMETIC.sub("", item["value"] or "")
+        if item["instruction"] in ("RUN", "COPY", "ADD") and any(
+            map(HEREDOC.match, words.split(plain))
+        ):
             raise BadRequest(
                 f"Line {item['startline'] + 1} of the Dockerfile begins a here-document.",
                 do="Put the text into a file of the repository and COPY or RUN that.",
             )
 
 
-def _stages(structure: Iterable[Mapping[str, Any]]) -> Iterable[Stage]:
+def _divided(
+    structure: Iterable[Mapping[str, Any]],
+) -> tuple[tuple[Setting, ...], tuple[Stage, ...]]:
+    """What stands before the first FROM, and the stages."""
+    heading: list[Setting] = []
     stages: list[dict[str, Any]] = []
     arguments: dict[str, str] = {}
     for item in structure:
         if item["instruction"] == "FROM":
+            arguments = arguments if stages else variables.heading(heading)
             stages.append(_from(item, arguments, stages))
-        elif item["instruction"] == "ARG" and not stages:
-            arguments.update(_arguments(item, arguments))
-        elif item["instruction"] == "RUN" and stages:
+        elif item["instruction"] == "RUN":
             stages[-1]["runs"] = True
-    return [Stage(**stage) for stage in stages]
-
-
-def _arguments(item: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
-    try:
-        pairs = extract_key_values(True, dict(known), {}, item["value"])
-    except (ValueError, IndexError) as error:
-        raise BadRequest(
-            f"Line {item['startline'] + 1} of the Dockerfile is '{item['content'].strip()}'.",
-            do="Write ARG NAME, or ARG NAME=VALUE.",
-        ) from error
-    return {key: value for key, value in pairs if value or key not in known}
+        kept = _of_onbuild(item)
+        if kept["instruction"] in ("LABEL", "ENV", "ARG"):
+            setting = Setting(kept["instruction"], kept["value"] or "", item["startline"] + 1)
+            if not stages:
+                heading.append(setting)
+            else:
+                stages[-1]["settings" if kept is item else "triggers"] += (setting,)
+    return tuple(heading), tuple(Stage(**stage) for stage in stages)
 
 
 def _from(
     item: Mapping[str, Any], arguments: Mapping[str, str], earlier: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    words = item["value"].split()
-    flags = tuple(word for word in words if word.startswith("--"))
-    words = [word for word in words if not word.startswith("--")]
-    named = len(words) == 3 and words[1].upper() == "AS"
-    if not (len(words) == 1 or named):
+    parts = item["value"].split()
+    flags = tuple(word for word in parts if word.startswith("--"))
+    parts = [word for word in parts if not word.startswith("--")]
+    named = len(parts) == 3 and parts[1].upper() == "AS"
+    if not (len(parts) == 1 or named):
         raise BadRequest(
             f"Line {item['startline'] + 1} of the Dockerfile is '{item['content'].strip()}'.",
             do="Write FROM IMAGE, or FROM IMAGE AS NAME.",
         )
-    image = WordSplitter(words[0], args=dict(arguments)).dequote()
-    unknown = set(re.findall(r"\$\{?(\w+)", words[0])) - set(arguments)
-    if not image or "$" in image or unknown or re.search(r"\$\{\w*[^\w}]", words[0]):
+    image = _image(parts[0], arguments)
+    if not image:
         raise BadRequest(
-            f"Line {item['startline'] + 1} of the Dockerfile: FROM {words[0]} names no image.",
+            f"Line {item['startline'] + 1} of the Dockerfile: FROM {parts[0]} names no image.",
             do="Give each variable in it a default with ARG before the first FROM.",
         )
     on = [s["number"] for s in earlier if s["name"] and s["name"] == image.lower()]
-    if named and words[2].lower() == RESERVED:
+    if named and parts[2].lower() == RESERVED:
         raise BadRequest(
             f"Line {item['startline'] + 1} of the Dockerfile names a stage {RESERVED}.",
             do="Give it another name: this one is ours.",
         )
     return {
         "number": len(earlier),
-        "name": words[2].lower() if named else "",
+        "name": parts[2].lower() if named else "",
         "image": image,
         "on_stage": on[-1] if on else None,
         "first_line": item["startline"],
         "last_line": item["endline"],
         "flags": flags,
-        "as_written": words[2] if named else "",
+        "as_written": parts[2] if named else "",
         "runs": False,
+        "settings": (),
+        "triggers": (),
     }
 
 
-def _check_end(text: str, structure: list[Mapping[str, Any]]) -> None:
-    """What we add must be instructions of its own, not the tail of the last one."""
-    lines = text.split("\n")
-    last = structure[-1]["endline"]
-    loose = [n for n, line in enumerate(lines) if n > last and line.strip()[:1] not in ("", "#")]
-    if loose:
-        raise BadRequest(
-            f"Line {loose[0] + 1} of the Dockerfile is not a whole instruction: "
-            f"'{lines[loose[0]].strip()}'.",
-            do="End it; a continued line must not be the last one.",
-        )
+def _image(word: str, arguments: Mapping[str, str]) -> str:
+    """Empty if a variable without value and without default is in it, or it cannot be read."""
+    try:
+        image = words.expand(word, arguments)
+    except ValueError:
+        return ""
+    plain = {name or braced for name, braced in re.findall(r"\$(?:(\w+)|\{(\w+)\})", word)}
+    return "" if plain - set(arguments) or re.search(r"[\s$\0]", image) else image
 
 
 def _check_reaching_out(structure: Iterable[Mapping[str, Any]], stages: tuple[Stage, ...]) -> None:
@@ -232,7 +293,7 @@ def _of_onbuild(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """The instruction that ONBUILD keeps for later: a later stage may set it off."""
     if item["instruction"] != "ONBUILD":
         return item
-    instruction, _, value = (item["value"] or "").strip().partition(" ")
+    instruction, value = [*(item["value"] or "").split(None, 1), "", ""][:2]
     return {**item, "instruction": instruction.upper(), "value": value}
 
 

@@ -17,6 +17,8 @@ FORMS = {
     "lower case": ("from fedora as base\nfrom base\n", ["fedora"]),
     "leading blanks": ("  FROM\t fedora\n", ["fedora"]),
     "argument": ("ARG BASE=fedora\nARG TAG=43\nFROM ${BASE}:$TAG\n", ["fedora:43"]),
+    "default within": ("FROM ${A:-fedora}\n", ["fedora"]),
+    "more than one argument": ("ARG A=fedora B=43\nFROM $A:$B\n", ["fedora:43"]),
     "argument of arguments": ("ARG A=fedora\nARG B=$A:43\nFROM $B\n", ["fedora:43"]),
     "quoted argument": ('ARG A="fedora"\nFROM "$A"\n', ["fedora"]),
     "two stages": ("FROM a AS one\nFROM b\n", ["a", "b"]),
@@ -54,8 +56,17 @@ REFUSED = {
     "argument without default": ("ARG A\nFROM $A\n", "default with ARG"),
     "unknown argument": ("FROM fedora:$TAG\n", "default with ARG") ,
     "argument of a stage": ("FROM a\nARG B=x\nFROM $B\n", "default with ARG"),
-    "default within FROM": ("FROM ${A:-fedora}\n", "default with ARG"),
-    "broken ARG": ("ARG a=b c\nFROM x\n", "Write ARG NAME"),
+    "default within FROM, of an argument": ("FROM ${A:-$B}\n", "default with ARG"),
+    "blank within an argument": ("ARG A='x y'\nFROM $A\n", "names no image"),
+    "other form of a variable": ("ARG A=x\nFROM ${A%%:*}\n", "names no image"),
+    "broken ARG": ("ARG a='b\nFROM x\n", "Line 1 .* this ARG cannot be read: a ' has no second one. Write ARG NAME"),
+    "misspelt": ("FROM a\nRUNN ls\n", "Line 2 of the Dockerfile: there is no instruction 'RUNN'. Did you mean RUN"),
+    "misspelt in ONBUILD": ("FROM a\nONBUILD COPPY x /\n", "Line 2 .* 'COPPY'. Did you mean COPY"),
+    "no backslash": ("FROM a\nRUN ls &&\n  echo\n", "Line 3 .* 'ECHO'. Is it the rest"),
+    "no backslash, two words": ("FROM a\nRUN ls &&\n  yum install x\n", "Line 3 .* 'YUM'. Is it the rest"),
+    "instruction without a value, not the last": ("FROM a\nRUN\nUSER 1\n", "Line 2 .* not a whole instruction"),
+    "label before FROM": ("LABEL a=b\nFROM a\n", "Line 1 .* before the first FROM"),
+    "FROM in ONBUILD": ("FROM a\nONBUILD FROM b\n", "Line 2 .* ONBUILD FROM"),
     "copy from an image": ("FROM a\nCOPY --from=quay.io/x/y /a /b\n", "takes files from the image 'quay.io/x/y'"),
     "copy from an image, with other flags": ("FROM a\ncopy --chown=1 --from=x /a /b\n", "the image 'x'"),
     "copy from an image, over two lines": ("FROM a\nCOPY --from=\\\nx /a /b\n", "the image 'x'"),
@@ -107,6 +118,9 @@ def test_what_cannot_be_built_as_pinned_is_refused(text: str, words: str):
         "RUN --network=default ls",
         "RUN echo --network=host --mount=from=x",
         "RUN cat <<<word; echo $((1<<2))",
+        "RUN echo $((1 <<a))",
+        "RUN echo 'a <<b'",
+        "ONBUILD\tRUN\tls",
         "HEALTHCHECK CMD --from=x",
     ],
 )
@@ -135,9 +149,9 @@ def test_labels_are_those_of_the_last_stage_with_variables_filled_in():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("line", ["LABEL a=b c", "LABEL  ", "ENV a=b c", "ARG a=b c"])
+@pytest.mark.parametrize("line", ["LABEL a=b c", "LABEL  ", "ENV a=b c", "ARG  "])
 def test_labels_that_cannot_be_read_are_refused(line: str):
-    with pytest.raises(BadRequest, match="cannot be read"):
+    with pytest.raises(BadRequest, match="Line 2 .* cannot be read"):
         parse(f"FROM a\n{line}\n").labels({})
 
 
