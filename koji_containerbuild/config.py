@@ -27,6 +27,7 @@ class BuilderConfig:
     engine: str = "local"
     work_dir: Path = Path("/var/lib/koji-containerbuild")
     content_generator: str = "koji-containerbuild"
+    allowed_targets: tuple[str, ...] = ()  # patterns as of a shell; empty: all
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class ParentsConfig:
     organization: str = ""  # put before a short name of the default registry
     allowed_registries: tuple[str, ...] = ()  # empty: only the default one
     insecure_registries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReposConfig:
+    """[repos]: where packages may come from during a build, and how they are fetched."""
+
+    allowed_domains: tuple[str, ...] = ()  # of a user's .repo files; empty: any
+    proxy: str = ""  # URL, for every repo that names none
+    ca_bundle: str = ""  # absolute path on this host; empty: what the image trusts
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Config:
     builder: BuilderConfig = field(default_factory=BuilderConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     parents: ParentsConfig = field(default_factory=ParentsConfig)
+    repos: ReposConfig = field(default_factory=ReposConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site

@@ -37,9 +37,9 @@ class Parent:
 
 @dataclass(frozen=True)
 class RepoFile:
-    """A yum .repo file, there during the build and gone from the image."""
+    """A yum .repo file, or the CAs for one: there during the build and gone from the image."""
 
-    name: str  # file name, ends in .repo
+    name: str  # file name
     text: str
     url: str = ""  # where a user's file is from; empty: made by us
 

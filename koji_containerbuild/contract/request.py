@@ -8,6 +8,7 @@ from typing import Any
 from koji_containerbuild.contract.options import BuildOptions
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.nvr import check_isolated_release, check_release
+from koji_containerbuild.rules.repos import check_repo_url
 from koji_containerbuild.rules.scm import SourceUrl
 
 
@@ -38,4 +39,6 @@ class BuildRequest:
             check_isolated_release(options.release or "")
         elif options.release:
             check_release(options.release)
+        for url in options.yum_repourls:
+            check_repo_url(url)
         return cls(SourceUrl.parse(src, on_this_machine), target, options)

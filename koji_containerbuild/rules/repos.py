@@ -5,12 +5,19 @@ from __future__ import annotations
 import configparser
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from koji_containerbuild.errors import BadRequest
 
 PREFIX = "koji-containerbuild-"  # of the file names: none of them may be left in an image
+FOLDER = "/etc/yum.repos.d"  # of the files, during the build
+CA_FILE = f"{PREFIX}ca.pem"
 
+_HOST = re.compile(
+    r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]*)?(?:[/?#][^\\]*)?$", re.I
+)
+_PLACE = re.compile(r"\s*(?:baseurl|metalink|mirrorlist)\s*[=:]", re.I)
 _FORM = "Write http:// or https://, a host and a path."
 
 
@@ -57,6 +64,47 @@ def check_repo_text(text: str, url: str) -> str:
             do="Give the URL of a .repo file.",
         )
     return text
+
+
+def check_domains(url: str, text: str, allowed: Sequence[str]) -> None:
+    """The hosts of a user's .repo file and of what it names. Raises BadRequest.
+
+    `allowed` are whole host names; none: any host. A line that yum might read in another way than
+    we do names no host, and so none that is allowed.
+    """
+    for place in [url, *_places(text)] if allowed else ():
+        host = _HOST.match(place)
+        if not host or host[1].lower() not in {domain.lower() for domain in allowed}:
+            raise BadRequest(
+                f"The .repo file {url} leads to '{place:.200}', which is not allowed here."
+                if place != url
+                else f"The .repo file {url} is from a host that is not allowed here.",
+                do=f"Allowed are: {', '.join(allowed)}.",
+            )
+
+
+def _places(text: str) -> Iterator[str]:
+    """Every word after baseurl, metalink and mirrorlist, on the next lines too."""
+    inside = False
+    for line in text.splitlines():
+        key = _PLACE.match(line)
+        inside = bool(key) or (inside and line[:1].isspace())
+        if inside:
+            words = re.split(r"[\s,;]+", line[key.end() :] if key else line)
+            yield from (word for word in words if word)
+
+
+def with_setting(text: str, key: str, value: str) -> str:
+    """A .repo file in which every section has the key; one that has it already keeps its own.
+
+    >>> with_setting("[a]\\nproxy=x\\n[b]\\nname=b\\n", "proxy", "http://p:1")
+    '[a]\\nproxy=x\\n[b]\\nproxy=http://p:1\\nname=b\\n'
+    """
+    parts = re.split(r"(?m)^(\[[^\n]*\n?)", text)
+    for place in range(1, len(parts), 2):
+        if not re.search(rf"(?m)^\s*{re.escape(key)}\s*[=:]", parts[place + 1]):
+            parts[place] = f"{parts[place].rstrip()}\n{key}={value}\n"
+    return "".join(parts)
 
 
 def user_repo_name(url: str) -> str:

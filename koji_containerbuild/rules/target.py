@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from koji_containerbuild.errors import BadRequest
@@ -19,6 +20,18 @@ def no_such_target(name: str, known: Iterable[str]) -> BadRequest:
     close = difflib.get_close_matches(name, names, 3) or [n for n in names if name in n][:3]
     do = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See `koji list-targets`."
     return BadRequest(f"No such build target: {name!r:.200}.", do=do)
+
+
+def check_allowed(name: str, allowed: Sequence[str]) -> None:
+    """`allowed` are patterns as of a shell; none: every target. Raises BadRequest.
+
+    >>> check_allowed("f43-containers", ["f43-*", "rawhide"])
+    """
+    if allowed and not any(fnmatchcase(name, pattern) for pattern in allowed):
+        raise BadRequest(
+            f"The target {name!r:.200} may not be used for container builds here.",
+            do=f"Use one of: {', '.join(allowed)}.",
+        )
 
 
 def check_destination(

@@ -12,6 +12,7 @@ from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
 from koji_containerbuild.koji_api.reserve import Reservation, Reservations
 from koji_containerbuild.koji_api.scm import check_allowed
 from koji_containerbuild.rules import repos as repo_rules
+from koji_containerbuild.rules import target as target_rules
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks.prepare import Repos
@@ -35,6 +36,7 @@ class KojiAuthority:
         self._tools = tools
         self._keep = keep
         self._scratch = request.options.scratch
+        target_rules.check_allowed(request.target, tools.config.builder.allowed_targets)
         self._hub = Lookups(tools.session)
         self._submitter: Submitter = self._hub.submitter(task.owner, task.channel)
         self._target: Target = self._hub.target(request.target, self._scratch)

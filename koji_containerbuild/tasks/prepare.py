@@ -27,6 +27,7 @@ from koji_containerbuild.tasks.resolve import (
     read_source,
     resolve_parents,
 )
+from koji_containerbuild.tasks.site_repos import as_the_site_fetches
 from koji_containerbuild.tasks.tools import Place
 
 
@@ -84,6 +85,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry)
     with stage(place, "repos"):
         repos = authority.repos(request)
+        files = as_the_site_fetches(repos.files, place.config.repos)
     with stage(place, "name"):
         wish = _wish(request, tree, parents, place, created)
         authority.check_component(wish.identity.component)
@@ -95,7 +97,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         source=_source(request, checkout),
         arches=arches,
         parents=parents.pinned,
-        repos=repos.files,
+        repos=files,
         labels=_labels(wish, nvr.release),
         destination=destination(wish, nvr.release),
         limits=limited,

@@ -137,9 +137,14 @@ def _environment(
 
 def user_repos(request: BuildRequest, place: Place) -> tuple[RepoFile, ...]:
     """The .repo files that the request names, read now. Raises BadRequest."""
-    urls = [repo_rules.check_repo_url(url) for url in request.options.yum_repourls]
-    texts = [(url, repo_rules.check_repo_text(place.read_url(url), url)) for url in urls]
-    return tuple(RepoFile(repo_rules.user_repo_name(url), text, url) for url, text in texts)
+    allowed = () if request.options.scratch else place.config.repos.allowed_domains
+    files = []
+    for url in request.options.yum_repourls:
+        repo_rules.check_domains(url, "", allowed)  # before it is asked
+        text = repo_rules.check_repo_text(place.read_url(url), url)
+        repo_rules.check_domains(url, text, allowed)
+        files.append(RepoFile(repo_rules.user_repo_name(url), text, url))
+    return tuple(files)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.recipe import build_arch
 from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools as BuildrootTools
-from koji_containerbuild.config import BuilderConfig, Config, RegistryConfig
+from koji_containerbuild.config import BuilderConfig, Config, RegistryConfig, ReposConfig
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.request import BuildRequest
@@ -256,6 +256,11 @@ def test_a_floating_tag_that_cannot_be_moved_is_a_warning(site: Site):
     assert "The tag latest was not moved" in answer["user_warnings"][0]
 
 
+def configured(site: Site, **sections: Any) -> None:
+    """Another configuration of the builder."""
+    site.config = replace(site.config, **sections)
+
+
 REFUSED = {
     "no such target's package": (lambda s: s.hub.packages.clear(), {}, "not in the list of the tag"),
     "a blocked package": (lambda s: s.hub.packages["web-container"].update(blocked=True), {}, "is blocked"),
@@ -268,6 +273,9 @@ REFUSED = {
     "too long a limit": (lambda s: s.commit(container_yaml="buildtime_limit: 99999"), {}, "maximum is"),
     "an arch that the tag lacks": (lambda s: None, {"scratch": True, "arch_override": "s390x"}, "s390x"),
     "a repo URL that is none": (lambda s: None, {"yum_repourls": ["file:///x"]}, "not a URL of a .repo file"),
+    "a repo URL of another domain": (lambda s: configured(s, repos=ReposConfig(("r.example.com",))), {"yum_repourls": ["https://e.example.com/x.repo"]}, "not allowed here"),
+    "a repo that leads elsewhere": (lambda s: (configured(s, repos=ReposConfig(("r.example.com",))), s.read.update({"https://r.example.com/x.repo": "[x]\nbaseurl=http://e/\n"})), {"yum_repourls": ["https://r.example.com/x.repo"]}, "leads to 'http://e/'"),
+    "a target that is closed": (lambda s: configured(s, builder=BuilderConfig(allowed_targets=("f42-*",))), {}, "may not be used .* Use one of: f42-"),
     "a wrong branch": (lambda s: None, {"git_branch": "other"}, "no branch 'other'"),
     "a tag too long": (lambda s: s.commit(container_yaml=f"tags: [{'x' * 129}]"), {}, "at most 128"),
 }  # fmt: skip
@@ -382,6 +390,21 @@ def test_repo_files_of_the_user_stand_in_place_of_the_tags(site: Site):
     site.run(yum_repourls=[url])
     (repo,) = json.loads(site.log("plan.json"))["repos"]
     assert (repo["url"], repo["text"]) == (url, site.read[url])
+
+
+def test_a_scratch_build_may_take_packages_from_anywhere(site: Site):
+    configured(site, repos=ReposConfig(allowed_domains=("koji.example.com",)))
+    url = "https://r.example.com/x.repo"
+    site.read[url] = "[x]\nbaseurl=https://r.example.com/\n"
+    site.run(yum_repourls=[url], scratch=True)
+    assert json.loads(site.log("plan.json"))["repos"][0]["url"] == url
+
+
+def test_the_proxy_of_the_site_is_in_the_repo_of_the_tag(site: Site):
+    configured(site, repos=ReposConfig(proxy="http://proxy:3128"))
+    site.run()
+    (repo,) = json.loads(site.log("plan.json"))["repos"]
+    assert "proxy=http://proxy:3128\n" in repo["text"]
 
 
 # -- the sweep
