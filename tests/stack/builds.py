@@ -30,6 +30,11 @@ def wait_until(what: Callable[[], Any], seconds: float, pause: float = 0.05) -> 
     return answer
 
 
+def unique_name(begin: str) -> str:
+    """A name that no run of the tests has had."""
+    return f"{begin}{next(_numbers)}-{_run}"
+
+
 @dataclass(frozen=True)
 class Source:
     """A dist-git repository with one image's sources."""
@@ -123,7 +128,7 @@ class Builds:
         version: str = "1",
     ) -> Source:
         """A repository. `@LABELS@` in the Dockerfile becomes the labels that every image needs."""
-        name = f"t{next(_numbers)}-{_run}"
+        name = unique_name("t")
         component = f"{name}-container"
         labels = f'LABEL com.redhat.component="{component}" name="demo/{name}" version="{version}"'
         text = dockerfile.replace("@LABELS@", labels).replace("@NAME@", name)
