@@ -1,4 +1,4 @@
-"""Koji command-line plugin: `koji container-build`. Loaded by name from the plugin folder.
+"""Koji command-line plugin: `koji container-build` and `koji container-diff`.
 
 Koji imports this file for every command, so whatever costs time is imported when it is used.
 """
@@ -13,6 +13,11 @@ from typing import Any
 from koji.plugin import export_cli
 
 USAGE = "%prog container-build [options] TARGET SCM-URL"
+DIFF_USAGE = "%prog container-diff [options] OLD NEW"
+DIFF_HELP = """\
+What differs between two container builds: packages that Koji knows, labels, layers, size.
+OLD and NEW are name-version-release or ids of builds. The exit code is 0 if they could be
+compared, whether they differ or not, and 1 if they could not be."""
 BACKGROUND = 5  # added to the default priority: later than others
 
 
@@ -45,6 +50,39 @@ def handle_container_build(goptions: Any, session: Any, args: list[str]) -> int 
     if given.wait or (given.wait is None and wanted):
         return _wait(goptions, session, task_id, given.quiet)
     return None
+
+
+@export_cli  # type: ignore[untyped-decorator]  # Koji has no types
+def anon_handle_container_diff(goptions: Any, session: Any, args: list[str]) -> int:
+    "[info] Show what differs between two container builds"
+    from optparse import OptionParser
+
+    from koji_cli.lib import ensure_connection, get_usage_str
+
+    from koji_containerbuild.errors import ContainerBuildError
+
+    parser = OptionParser(usage=get_usage_str(DIFF_USAGE), description=DIFF_HELP)
+    parser.add_option("--json", action="store_true", help="Print a JSON object.")
+    given, words = parser.parse_args(args)
+    if len(words) != 2:
+        parser.error("Give exactly two builds.")
+    ensure_connection(session, goptions)
+    try:
+        print(_difference(session, words, as_json=bool(given.json)))
+    except ContainerBuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _difference(session: Any, words: list[str], as_json: bool) -> str:
+    from koji_containerbuild.contract.codec import to_json
+    from koji_containerbuild.koji_api.images import named_builds
+    from koji_containerbuild.rules.changes import compare
+    from koji_containerbuild.rules.changes_text import render
+
+    changes = compare(*named_builds(session, words))
+    return to_json(changes) if as_json else render(changes).rstrip()
 
 
 def _parser(quiet: bool) -> Any:

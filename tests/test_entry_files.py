@@ -19,12 +19,13 @@ def test_the_hub_plugin_exports_one_call():
     assert exported == ["buildContainer"]
 
 
-def test_the_command_line_plugin_exports_one_command_with_its_line_of_help():
+def test_the_command_line_plugin_exports_two_commands_with_their_lines_of_help():
     tracker = koji.plugin.PluginTracker(path=str(ROOT / "cli"))
     plugin = tracker.load("cli_containerbuild", reload=True)
     exported = [name for name, it in vars(plugin).items() if getattr(it, "exported_cli", False)]
-    assert exported == ["handle_container_build"]
+    assert exported == ["handle_container_build", "anon_handle_container_diff"]
     assert plugin.handle_container_build.__doc__ == "[build] Build a container image"
+    assert plugin.anon_handle_container_diff.__doc__.startswith("[info] ")
 
 
 def test_the_command_line_plugin_folder_holds_nothing_else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import optparse
 import pathlib
 
@@ -10,6 +11,7 @@ import pytest
 
 from koji_containerbuild.contract.options import flags
 from tests.fakes.hub import FakeHub
+from tests.fakes.koji_session import FakeKojiSession
 
 CLI_PLUGINS = str(pathlib.Path(__file__).parents[2] / "cli")
 SOURCE = "git+https://src.example.com/container/hello#" + "a" * 40
@@ -156,6 +158,55 @@ def test_what_the_hub_refuses_is_left_to_koji_to_print(hub, koji_cli):
     """`koji` prints the error's name and words, and exits with 1."""
     with pytest.raises(koji.GenericError, match="No such channel: nowhere"):
         koji_cli(*RIGHT, "--channel-override=nowhere")
+
+
+# -- container-diff
+
+
+@pytest.fixture()
+def container_diff():
+    """Run the command as `koji` does, on a hub with two builds."""
+    plugin = koji.plugin.PluginTracker(path=CLI_PLUGINS).load("cli_containerbuild", reload=True)
+    hub = FakeKojiSession()
+    for version in ("5.1", "5.2"):
+        hub.add_rpm("bash", version)
+        component = {"name": "bash", "version": version, "release": "1", "arch": "x86_64"}
+        extra = {"image": {"arch": "x86_64"}, "docker": {"config": {}}}
+        image = {"type": "docker-image", "filename": "x", "extra": extra}
+        hub.add_build(f"web-{version}-1", [{**image, "components": [component]}])
+
+    def run(*words, **refuse):
+        hub.refuse.update(refuse)
+        values = optparse.Values({"force_auth": False})
+        return plugin.anon_handle_container_diff(values, hub, list(words))
+
+    return run
+
+
+def test_two_builds_are_compared(container_diff, capsys):
+    assert container_diff("web-5.1-1", "2") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("From web-5.1-1 to web-5.2-1\n")
+    assert "Updated: 1\n  bash  5.1-1 -> 5.2-1\n" in shown
+
+
+def test_the_difference_can_be_had_as_json(container_diff, capsys):
+    assert container_diff("--json", "web-5.2-1", "web-5.1-1") == 0
+    (arch,) = json.loads(capsys.readouterr().out)["arches"]
+    assert arch["packages"]["downgraded"][0]["new"] == "5.1-1"
+
+
+def test_what_cannot_be_compared_is_exit_code_1(container_diff, capsys):
+    assert container_diff("web-5.1-1", "web-9-9") == 1
+    assert "There is no build web-9-9." in capsys.readouterr().err
+    assert container_diff("1", "2", getBuild=[koji.GenericError("busy")]) == 1
+    assert "busy" in capsys.readouterr().err
+
+
+def test_one_build_is_not_two(container_diff):
+    with pytest.raises(SystemExit) as exit:
+        container_diff("web-5.1-1")
+    assert exit.value.code == 2
 
 
 # -- on the devstack, with the `koji` of this environment

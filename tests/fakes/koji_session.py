@@ -33,6 +33,9 @@ class FakeKojiSession:
         self.tags: dict[int, list[str]] = {}
         self.uploads: dict[str, bytearray] = {}
         self.imported: list[dict[str, Any]] = []
+        self.rpms: dict[tuple[str, ...], dict[str, Any]] = {}  # that Koji has: by n, v, r, arch
+        self.archives: list[dict[str, Any]] = []
+        self.archive_rpms: dict[int, list[dict[str, Any]]] = {}
         self.reserved: list[dict[str, Any]] = []
         self.refuse: dict[str, list[Exception]] = {}  # by call: raised once each, then it works
         self.lose_reply: set[str] = set()  # calls that are done, and whose reply is lost
@@ -62,6 +65,9 @@ class FakeKojiSession:
 
     def getLoggedInUser(self) -> dict[str, Any]:
         return {"id": 5, "name": "builder1"}
+
+    def getAPIVersion(self) -> int:
+        return koji.API_VERSION
 
     def getLastEvent(self) -> dict[str, Any]:
         return {"id": 99}
@@ -101,6 +107,73 @@ class FakeKojiSession:
 
     def listTags(self, build: int) -> list[dict[str, Any]]:
         return [{"name": name} for name in self.tags.get(build, [])]
+
+    def listTagged(
+        self, tag: str, package: str, latest: bool, type: str, inherit: bool = False
+    ) -> list[dict[str, Any]]:
+        """kojihub.readTaggedBuilds: complete builds, the one that was tagged last comes first."""
+        assert (latest, type, inherit) == (True, "image", False)
+        tagged = [build for build in self._images(package) if tag in self.tags.get(build["id"], ())]
+        order = list(self.tags)
+        return sorted(tagged, key=lambda build: -order.index(build["id"]))[:1]
+
+    def listBuilds(
+        self, packageID: str, state: int, type: str, queryOpts: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        assert (state, type) == (STATES["COMPLETE"], "image")
+        assert queryOpts == {"order": "-completion_time", "limit": 1}
+        return self._images(packageID)[-1:]
+
+    def _images(self, package: str) -> list[dict[str, Any]]:
+        with_image = {archive["build_id"] for archive in self.archives}
+        return [
+            {**build, "build_id": build["id"]}
+            for build in self.builds.values()
+            if build["name"] == package and build["state"] == STATES["COMPLETE"]
+            if build["id"] in with_image
+        ]
+
+    def listArchives(self, buildID: int, type: str) -> list[dict[str, Any]]:
+        assert type == "image"
+        return [archive for archive in self.archives if archive["build_id"] == buildID]
+
+    def listRPMs(self, imageID: int) -> list[dict[str, Any]]:
+        return self.archive_rpms.get(imageID, [])
+
+    def getRPM(self, rpminfo: dict[str, Any]) -> Optional[dict[str, Any]]:
+        return self.rpms.get(tuple(rpminfo[k] for k in ("name", "version", "release", "arch")))
+
+    def _import_archives(self, build_id: int, outputs: list[dict[str, Any]]) -> None:
+        """kojihub.CG_Importer: packages that Koji does not have are left out."""
+        for output in outputs:
+            if output["type"] == "log":
+                continue
+            number = len(self.archives) + 1
+            self.archives.append(
+                {"id": number, "build_id": build_id, "filename": output["filename"],
+                 "arch": output["extra"]["image"]["arch"], "extra": output["extra"]}
+            )  # fmt: skip
+            found = [self.getRPM(component) for component in output["components"]]
+            self.archive_rpms[number] = [rpm for rpm in found if rpm]
+
+    def add_rpm(self, name: str, version: str, release: str = "1", arch: str = "x86_64") -> None:
+        """A package of some other build, with a checksum of its own."""
+        md5 = hashlib.md5(f"{name}-{version}-{release}.{arch}".encode()).hexdigest()
+        self.rpms[name, version, release, arch] = {
+            "name": name, "version": version, "release": release, "epoch": None, "arch": arch,
+            "payloadhash": md5,
+        }  # fmt: skip
+
+    def add_build(self, nvr: str, outputs: list[dict[str, Any]], *tags: str) -> int:
+        """A complete build; `outputs` as in content generator metadata."""
+        name, version, release = nvr.rsplit("-", 2)
+        number = len(self.builds) + 1
+        self.builds[nvr] = {"name": name, "version": version, "release": release, "nvr": nvr,
+                            "id": number, "state": STATES["COMPLETE"]}  # fmt: skip
+        self._import_archives(number, outputs)
+        if tags:
+            self.tags[number] = list(tags)
+        return number
 
     @contextmanager
     def _multicall(self) -> Iterator[Any]:
@@ -169,6 +242,7 @@ class FakeKojiSession:
             ):
                 raise koji.GenericError(f"Size or checksum mismatch for {output['filename']}")
         build["state"] = STATES["COMPLETE"]
+        self._import_archives(build["id"], document["output"])
         self.imported.append(document)
         return build
 
