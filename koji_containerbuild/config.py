@@ -61,6 +61,14 @@ class ReposConfig:
 
 
 @dataclass(frozen=True)
+class NamingConfig:
+    """[naming]: what builds are called."""
+
+    disttag: str = ""  # behind a counted release: text like .fc43, or `tag`: the build tag's
+    component_suffix: str = ""  # that every component must end in; empty: no rule
+
+
+@dataclass(frozen=True)
 class LimitsConfig:
     """[limits]: what a build may use."""
 
@@ -88,6 +96,7 @@ class Config:
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     parents: ParentsConfig = field(default_factory=ParentsConfig)
     repos: ReposConfig = field(default_factory=ReposConfig)
+    naming: NamingConfig = field(default_factory=NamingConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site

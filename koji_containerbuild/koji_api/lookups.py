@@ -26,6 +26,7 @@ class Target:
     destination_id: int
     arches: tuple[str, ...]  # of the build tag
     event: int
+    dist: str  # rpm.macro.dist of the build tag, as Koji's RPM builds have it; mostly empty
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Lookups:
             destination_id=found["dest_tag"],
             arches=tuple((config.result.get("arches") or "").split()),
             event=event,
+            dist=str((config.result.get("extra") or {}).get("rpm.macro.dist") or ""),
         )
 
     def repo(self, tag_id: int, tag: str) -> Repo:

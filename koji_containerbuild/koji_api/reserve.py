@@ -2,23 +2,25 @@
 
 `CGInitBuild` makes the build in state BUILDING and gives a token; who has the token may import into
 it or give it back (`CGRefundBuild`). Hubs before 1.32 refuse the import of a reservation that names
-its task, so there it does not.
+its task, so there it does not; but every reservation bears the task's number in its extra.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import koji
 
 from koji_containerbuild.errors import BadRequest, ServiceError
 from koji_containerbuild.koji_api.lookups import Lookups
 from koji_containerbuild.koji_api.session import HUB_ERRORS, Session, asking
-from koji_containerbuild.rules.nvr import ISOLATED_RELEASE, NVR, next_release
+from koji_containerbuild.rules.nvr import NVR, main_stream_number
 
 TRIES = 50  # other builds that may take a number before us
+NEWEST = 200  # builds of a version that are looked at for the next number
+TASK_KEY = "container_koji_task_id"  # in a build's extra; the import gives it there, too
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,29 @@ class Reservations:
             return taken
         raise _taken(nvr) from taken
 
-    def next(self, name: str, version: str) -> Reservation:
-        """Reserve the next free release: ask, take, and if another build was quicker, again."""
-        release = self._next_release(name, version)
+    def next(self, name: str, version: str, dist: str = "") -> Reservation:
+        """Reserve the next free release: ask, take, and if another build was quicker, again.
+
+        `dist` stands behind the number: with .fc43, the releases are 1.fc43, 2.fc43, ...
+        """
+        number = 0
         for _ in range(TRIES):
-            taken = self._refused(NVR(name, version, release))
+            number = max(number, self._last_number(name, version)) + 1
+            taken = self._refused(NVR(name, version, f"{number}{dist}"))
             if isinstance(taken, Reservation):
                 return taken
-            after = self._next_release(name, version)
-            release = after if after != release else next_release(release)
         raise ServiceError(
             f"No free release of {name}-{version} in {TRIES} tries.", do="Give one with --release."
         )
 
-    def would_be(self, nvr: NVR) -> NVR:
+    def would_be(self, nvr: NVR, dist: str = "") -> NVR:
         """The name that a build would have now; with an empty release, the next free one.
 
         Nothing is reserved. Raises BadRequest when a given one is taken.
         """
         if not nvr.release:
-            return NVR(nvr.name, nvr.version, self._next_release(nvr.name, nvr.version))
+            number = self._last_number(nvr.name, nvr.version) + 1
+            return NVR(nvr.name, nvr.version, f"{number}{dist}")
         build = Lookups(self._session).build(str(nvr))
         if build and build.holds_its_name:
             raise _taken(nvr)
@@ -85,51 +90,73 @@ class Reservations:
                 return not (build and build.state == "COMPLETE")
         return True
 
-    def _next_release(self, name: str, version: str) -> str:
-        """The hub's idea, or for a release that it cannot count, ours."""
-        try:
-            release = str(self._session.getNextRelease({"name": name, "version": version}))
-            if ISOLATED_RELEASE.fullmatch(release):  # counted up from an isolated build
-                return self._after_main_stream(name, version)
-            return release
-        except koji.BuildError as error:
-            last = re.search(r"release (?:value:? )?'?([0-9][\w.~^]*)", str(error))
-            return next_release(last[1]) if last else "1"
-        except (koji.GenericError, *HUB_ERRORS) as error:
-            raise ServiceError(f"Koji did not tell the next release: {error}.") from error
+    def _last_number(self, name: str, version: str) -> int:
+        """The highest one of the version's builds; that of a failed or cancelled one is free.
 
-    def _after_main_stream(self, name: str, version: str) -> str:
-        """The number after those of all builds that have a plain number."""
-        builds = self._session.listBuilds(packageID=self._session.getPackageID(name))
-        taken = [
-            int(build["release"])
+        Koji's own getNextRelease looks at the last build alone, which may be an isolated one, and
+        knows some forms of releases only.
+        """
+        with asking(f"list the builds of {name}-{version}"):
+            builds = self._session.listBuilds(
+                packageID=name,
+                pattern=f"{name}-{version}-*",
+                queryOpts={"order": "-build_id", "limit": NEWEST},
+            )
+        numbers = (
+            main_stream_number(build["release"])
             for build in builds
             if build["version"] == version
-            and build["release"].isdigit()
-            and koji.BUILD_STATES[build["state"]] in ("BUILDING", "COMPLETE", "DELETED")
-        ]
-        return str(max(taken, default=0) + 1)
+            and koji.BUILD_STATES[build["state"]] not in ("FAILED", "CANCELED")
+        )
+        return max(numbers, default=0)
 
-    def _refused(self, nvr: NVR) -> Reservation | koji.GenericError:
+    def _refused(self, nvr: NVR, *, again: bool = True) -> Union[Reservation, Exception]:
         """The reservation, or the hub's refusal because the name is taken."""
+        try:
+            got = self._session.CGInitBuild(self._generator, self._data(nvr))
+        except (koji.RetryError, *HUB_ERRORS) as error:
+            if again and self._freed(nvr, error):
+                return self._refused(nvr, again=False)
+            raise ServiceError(f"Koji did not answer (reserve {nvr}): {error}.") from error
+        except koji.GenericError as error:
+            refusal: Exception = error
+            build = Lookups(self._session).build(str(nvr))
+            if build and build.holds_its_name:
+                return refusal
+            raise ServiceError(f"Koji did not reserve {nvr}: {error}.", do=_DO) from error
+        return Reservation(int(got["build_id"]), got["token"], nvr)
+
+    def _freed(self, nvr: NVR, error: Exception) -> bool:
+        """Whether the hub had made the reservation, and the answer with its token was lost.
+
+        Then the build bears our task's number. It is ours to cancel; but where it is linked to the
+        task, that would cancel the task.
+        """
+        with asking(f"tell about the build {nvr}"):
+            build = self._session.getBuild(str(nvr))
+            extra = (build and build.get("extra")) or {}
+            if not build or build["state"] != koji.BUILD_STATES["BUILDING"]:
+                return False
+            if extra.get(TASK_KEY) != self._task_id:
+                return False
+            if build.get("task_id"):
+                raise ServiceError(
+                    f"Koji has reserved {nvr}, and its answer was lost: {error}.",
+                    do=f"Free the name (koji cancel {nvr}), then build again.",
+                ) from error
+            return bool(self._session.cancelBuild(build["id"]))
+
+    def _data(self, nvr: NVR) -> dict[str, Any]:
         data: dict[str, Any] = {
             "name": nvr.name,
             "version": nvr.version,
             "release": nvr.release,
             "epoch": None,
+            "extra": {TASK_KEY: self._task_id},
         }
         if self._links_tasks():
             data["task_id"] = self._task_id
-        try:
-            got = self._session.CGInitBuild(self._generator, data)
-        except koji.GenericError as error:
-            build = Lookups(self._session).build(str(nvr))
-            if build and build.holds_its_name:
-                return error
-            raise ServiceError(f"Koji did not reserve {nvr}: {error}.", do=_DO) from error
-        except HUB_ERRORS as error:
-            raise ServiceError(f"Koji did not answer (reserve {nvr}): {error}.") from error
-        return Reservation(int(got["build_id"]), got["token"], nvr)
+        return data
 
     def _links_tasks(self) -> bool:
         return hub_version(self._session) >= (1, 32)

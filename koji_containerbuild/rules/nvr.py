@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.errors import BadRequest, ConfigError
 
 RELEASE = re.compile(r"[0-9]+(?:[._]?[a-zA-Z0-9]+)*")
 ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)*")
+DISTTAG = re.compile(r"\.[a-zA-Z][a-zA-Z0-9]*(?:[._][a-zA-Z0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 VERSION = re.compile(r"[A-Za-z0-9+._~^]+")
 
@@ -91,13 +92,36 @@ def check_isolated_release(release: str) -> str:
     return release
 
 
-def next_release(taken: str) -> str:
-    """The release after `taken`: count the first number that we may count up.
+def main_stream_number(release: str) -> int:
+    """The number that the next counted release has to exceed: none of an isolated build.
 
-    >>> next_release("3"), next_release("3.fc43"), next_release("2.1.7")
-    ('4', '4.fc43', '3.1.7')
+    >>> [main_stream_number(text) for text in ("3", "3.fc43", "3.1", "fc43")]
+    [3, 3, 0, 0]
     """
-    match = re.match(r"[0-9]+", taken)
-    if not match:
-        return "1"
-    return f"{int(match.group()) + 1}{taken[match.end() :]}"
+    match = re.match(r"[0-9]+", release)
+    return 0 if not match or ISOLATED_RELEASE.fullmatch(release) else int(match.group())
+
+
+def check_disttag(text: str, where: str) -> str:
+    """What stands behind the number of a counted release. Raises ConfigError, naming `where`.
+
+    A digit behind the dot would make it the release of an isolated build.
+
+    >>> check_disttag(".fc43", "the tag f43-build")
+    '.fc43'
+    """
+    if text and not DISTTAG.fullmatch(text):
+        raise ConfigError(
+            f"The disttag of {where} is '{text}', which cannot end a release.",
+            do="It is a dot, a letter, then letters and digits, as in .fc43.",
+        )
+    return text
+
+
+def check_component_suffix(component: str, suffix: str) -> None:
+    """The site's rule that keeps containers apart from RPMs in Koji. Raises BadRequest."""
+    if not component.endswith(suffix):
+        raise BadRequest(
+            f"The label com.redhat.component is '{component}', and must end in '{suffix}' here.",
+            do=f'Write LABEL com.redhat.component="{component}{suffix}".',
+        )

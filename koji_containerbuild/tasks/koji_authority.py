@@ -13,12 +13,14 @@ from koji_containerbuild.koji_api.reserve import Reservation, Reservations
 from koji_containerbuild.koji_api.scm import check_allowed
 from koji_containerbuild.rules import repos as repo_rules
 from koji_containerbuild.rules import target as target_rules
-from koji_containerbuild.rules.nvr import NVR
+from koji_containerbuild.rules.nvr import NVR, check_disttag
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
 from koji_containerbuild.tasks.tools import Task, Tools
 
+OF_TAG = "tag"  # the setting that means: the build tag's own
+NO_MACRO = "%{nil}"  # how a tag says that its RPMs have none
 Keep = Callable[[Reservation], None]
 
 
@@ -40,6 +42,7 @@ class KojiAuthority:
         self._hub = Lookups(tools.session)
         self._submitter: Submitter = self._hub.submitter(task.owner, task.channel)
         self._target: Target = self._hub.target(request.target, self._scratch)
+        self._disttag = disttag(self._target, tools.config.naming.disttag)
 
     @property
     def arches(self) -> Sequence[str]:
@@ -81,11 +84,11 @@ class KojiAuthority:
         generator = self._tools.config.builder.content_generator
         reservations = Reservations(self._tools.session, generator, self._task.id)
         if self._keep is None:
-            return reservations.would_be(NVR(name, version, wish.release))
+            return reservations.would_be(NVR(name, version, wish.release), self._disttag)
         if wish.release:
             reservation = reservations.given(NVR(name, version, wish.release))
         else:
-            reservation = reservations.next(name, version)
+            reservation = reservations.next(name, version, self._disttag)
         self._keep(reservation)
         return reservation.nvr
 
@@ -100,3 +103,11 @@ class KojiAuthority:
             repo_id=repos.koji_id,
             event=target.event,
         )
+
+
+def disttag(target: Target, setting: str) -> str:
+    """What stands behind counted releases of the target. Raises ConfigError."""
+    if setting == OF_TAG:
+        dist = "" if target.dist == NO_MACRO else target.dist
+        return check_disttag(dist, f"the tag {target.build_tag} (its extra rpm.macro.dist)")
+    return check_disttag(setting, "[naming]")

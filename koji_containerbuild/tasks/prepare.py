@@ -15,7 +15,7 @@ from koji_containerbuild.contract.plan import BuildPlan, KojiFacts, RepoFile, So
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.rules import arches as arch_rules
 from koji_containerbuild.rules import labels as label_rules
-from koji_containerbuild.rules.nvr import NVR
+from koji_containerbuild.rules.nvr import NVR, check_component_suffix
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.unfetched import warn_of_submodules
 from koji_containerbuild.tasks.resolve import (
@@ -88,6 +88,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         files = as_the_site_fetches(repos.files, place.config.repos)
     with stage(place, "name"):
         wish = _wish(request, tree, parents, place, created)
+        check_component_suffix(wish.identity.component, place.config.naming.component_suffix)
         authority.check_component(wish.identity.component)
         nvr = authority.number(_possible(wish))
     plan = BuildPlan(

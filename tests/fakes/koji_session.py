@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Optional
@@ -25,6 +26,7 @@ class FakeKojiSession:
     def __init__(self, version: str = "1.35.0") -> None:
         self.version = version
         self.arches = "x86_64"
+        self.tag_extra: dict[str, Any] = {}
         self.locked = False
         self.packages: dict[str, dict[str, Any]] = {"web-container": {"blocked": False}}
         self.task_states: dict[int, int] = {7: koji.TASK_STATES["OPEN"]}
@@ -82,7 +84,7 @@ class FakeKojiSession:
                 "dest_tag_name": "f43-candidate"}  # fmt: skip
 
     def getBuildConfig(self, tag: int, event: int) -> dict[str, Any]:
-        return {"arches": self.arches}
+        return {"arches": self.arches, "extra": self.tag_extra}
 
     def getTag(self, tag: int, event: int) -> dict[str, Any]:
         return {"id": 2, "name": "f43-candidate", "locked": self.locked}
@@ -118,11 +120,26 @@ class FakeKojiSession:
         return sorted(tagged, key=lambda build: -order.index(build["id"]))[:1]
 
     def listBuilds(
-        self, packageID: str, state: int, type: str, queryOpts: dict[str, Any]
+        self,
+        packageID: str,
+        queryOpts: dict[str, Any],
+        state: Optional[int] = None,
+        type: Optional[str] = None,
+        pattern: str = "*",
     ) -> list[dict[str, Any]]:
-        assert (state, type) == (STATES["COMPLETE"], "image")
-        assert queryOpts == {"order": "-completion_time", "limit": 1}
-        return self._images(packageID)[-1:]
+        assert queryOpts["order"] in ("-build_id", "-completion_time")  # the same here
+        assert type in (None, "image")
+        builds = self._images(packageID) if type else self._of_package(packageID)
+        found = [
+            build
+            for build in builds
+            if state in (None, build["state"]) and fnmatch(build["nvr"], pattern)
+        ]
+        return found[::-1][: queryOpts["limit"]]
+
+    def _of_package(self, package: str) -> list[dict[str, Any]]:
+        builds = (build for build in self.builds.values() if build["name"] == package)
+        return [{**build, "build_id": build["id"]} for build in builds]
 
     def _images(self, package: str) -> list[dict[str, Any]]:
         with_image = {archive["build_id"] for archive in self.archives}
@@ -190,21 +207,14 @@ class FakeKojiSession:
 
     # -- reservations and imports
 
-    def getNextRelease(self, info: dict[str, Any]) -> str:
-        """kojihub.get_next_release"""
-        given_back = (STATES["FAILED"], STATES["CANCELED"])
-        live = [
-            build["release"]
-            for build in self.builds.values()
-            if (build["name"], build["version"]) == (info["name"], info["version"])
-            and build["state"] not in given_back
-        ]
-        parts = live[-1].split(".") if live else ["0"]
-        counted = {1: 0, 2: 0, 3: 2}.get(len(parts), 0)
-        if len(parts) > 3 or not parts[counted].isdigit():
-            raise koji.BuildError(f"Unable to increment release value: {live[-1]}")
-        parts[counted] = str(int(parts[counted]) + 1)
-        return ".".join(parts)
+    def cancelBuild(self, build_id: int) -> bool:
+        build = self.getBuild(build_id)
+        assert build
+        if build["state"] != STATES["BUILDING"]:
+            return False
+        build["state"] = STATES["CANCELED"]
+        self.tokens.pop(build_id)
+        return True
 
     def CGInitBuild(self, generator: str, data: dict[str, Any]) -> dict[str, Any]:
         if not self.may_import:

@@ -98,13 +98,77 @@ def test_another_build_that_is_quicker_gets_the_number_and_we_the_next(hub: Fake
     assert got.nvr.release == "3"
 
 
-def test_a_release_that_the_hub_cannot_count_is_counted_by_us(
+def test_any_release_of_the_main_stream_is_counted_on(hub: FakeKojiSession):
+    got = Reservations(hub, "g", 7)
+    for given_release, after in [("3.fc43", "4"), ("9.1.fc43.2", "10"), ("7", "11")]:
+        got.given(NVR("web-container", "1.0", given_release))
+        assert got.next("web-container", "1.0").nvr.release == after
+
+
+def test_an_isolated_build_is_not_counted_on(reservations: Reservations):
+    reservations.next("web-container", "1.0")
+    for isolated in ("1.1", "3.1", "20.7.1"):
+        reservations.given(NVR("web-container", "1.0", isolated))
+    assert reservations.next("web-container", "1.0").nvr.release == "2"
+
+
+def test_builds_of_another_version_or_that_came_to_nothing_are_not_counted(
     hub: FakeKojiSession, reservations: Reservations
 ):
-    reservations.given(NVR("web-container", "1.0", "3.fc43"))
-    assert reservations.next("web-container", "1.0").nvr.release == "4.fc43"
-    reservations.given(NVR("web-container", "1.0", "5.1.fc43.2"))
-    assert reservations.next("web-container", "1.0").nvr.release == "6.1.fc43.2"
+    reservations.given(NVR("web-container", "1.0-1", "8"))  # the pattern finds it, too
+    reservations.given(NVR("web-container", "2.0", "5"))
+    reservations.refund(reservations.given(NVR("web-container", "1.0", "4")), cancelled=True)
+    assert reservations.next("web-container", "1.0").nvr.release == "1"
+
+
+def test_a_deleted_build_keeps_its_number(hub: FakeKojiSession, reservations: Reservations):
+    hub.builds[str(reservations.next("web-container", "1.0").nvr)]["state"] = STATES["DELETED"]
+    assert reservations.next("web-container", "1.0").nvr.release == "2"
+
+
+def test_the_disttag_stands_behind_the_number(reservations: Reservations):
+    reservations.given(NVR("web-container", "1.0", "2"))
+    taken = [
+        reservations.next("web-container", "1.0", dist).nvr.release
+        for dist in (".fc43", ".fc43", ".fc44", "")
+    ]
+    assert taken == ["3.fc43", "4.fc43", "5.fc44", "6"]
+
+
+class LostReply(FakeKojiSession):
+    """The hub makes the reservation, and its answer does not arrive."""
+
+    lost: Exception | None = ConnectionError("connection reset")
+
+    def CGInitBuild(self, generator, data):  # noqa: N802
+        answer = super().CGInitBuild(generator, data)
+        if self.lost:
+            error, self.lost = self.lost, None
+            raise error
+        return answer
+
+
+@pytest.mark.parametrize("lost", [ConnectionError("reset"), koji.RetryError("unable to retry")])
+def test_a_reservation_whose_answer_was_lost_is_made_anew(lost: Exception):
+    hub = LostReply("1.30.1")
+    hub.lost = lost
+    got = Reservations(hub, "g", 7).given(WEB)
+    assert hub.tokens == {1: got.token}
+    assert state(hub, WEB) == STATES["BUILDING"]
+
+
+def test_where_that_would_cancel_the_task_the_name_to_free_is_told():
+    hub = LostReply("1.33.0")
+    with pytest.raises(ServiceError, match=rf"has reserved {WEB}.*koji cancel {WEB}"):
+        Reservations(hub, "g", 7).given(WEB)
+
+
+def test_a_reservation_of_another_task_is_never_taken_away(hub: FakeKojiSession):
+    Reservations(hub, "g", 6).given(WEB)
+    hub.refuse["CGInitBuild"] = [ConnectionError("reset")]
+    with pytest.raises(ServiceError, match="did not answer"):
+        Reservations(hub, "g", 7).given(WEB)
+    assert state(hub, WEB) == STATES["BUILDING"]
 
 
 def test_a_host_without_access_is_told_what_an_admin_must_do(

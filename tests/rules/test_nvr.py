@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.errors import BadRequest, ConfigError
 from koji_containerbuild.rules import nvr
 from koji_containerbuild.rules.nvr import NVR
 
@@ -68,11 +68,29 @@ def test_an_isolated_build_needs_numbers_with_dots(release: str):
 
 
 @given(RELEASES)
-def test_the_next_release_is_another_and_valid(release: str):
-    after = nvr.next_release(release)
-    assert after != release
-    assert nvr.check_release(after) == after
+def test_a_release_counts_by_its_first_number_or_not_at_all(release: str):
+    number = nvr.main_stream_number(release)
+    assert number == 0 or release.lstrip("0").startswith(str(number))
 
 
-def test_after_a_release_that_does_not_count_comes_one():
-    assert nvr.next_release("fc43") == "1"
+@given(st.integers(1, 10**9), st.from_regex(nvr.DISTTAG, fullmatch=True))
+def test_a_number_with_a_disttag_is_a_release_of_the_main_stream(number: int, dist: str):
+    release = nvr.check_release(f"{number}{nvr.check_disttag(dist, 'x')}")
+    assert nvr.main_stream_number(release) == number
+
+
+@pytest.mark.parametrize("dist", ["fc43", ".43", ".fc43-1", ".fc 43", ".", "%{nil}", ".fc43\n"])
+def test_a_disttag_that_cannot_end_a_release_is_refused(dist: str):
+    with pytest.raises(ConfigError, match=r"(?s)of the tag f43 is .*as in \.fc43"):
+        nvr.check_disttag(dist, "the tag f43")
+
+
+def test_the_sites_rule_on_components_says_what_to_write():
+    nvr.check_component_suffix("web-container", "-container")
+    nvr.check_component_suffix("web", "")
+    with pytest.raises(BadRequest) as caught:
+        nvr.check_component_suffix("web", "-container")
+    assert str(caught.value) == (
+        "The label com.redhat.component is 'web', and must end in '-container' here. "
+        'Write LABEL com.redhat.component="web-container".'
+    )

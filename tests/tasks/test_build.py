@@ -18,11 +18,17 @@ from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.recipe import build_arch
 from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools as BuildrootTools
-from koji_containerbuild.config import BuilderConfig, Config, RegistryConfig, ReposConfig
+from koji_containerbuild.config import (
+    BuilderConfig,
+    Config,
+    NamingConfig,
+    RegistryConfig,
+    ReposConfig,
+)
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.errors import BadRequest, BuildFailed, ServiceError
+from koji_containerbuild.errors import BadRequest, BuildFailed, ConfigError, ServiceError
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -237,6 +243,48 @@ def test_an_isolated_build_moves_no_floating_tag(site: Site):
     assert site.run(isolated=True, release="3.1")["koji_builds"] == ["1"]
     assert "1.0-3.1" in site.tags()
     assert not {"latest", "1.0"} & site.tags()
+
+
+def test_the_build_after_an_isolated_one_goes_on_with_the_main_stream(site: Site):
+    site.run()
+    site.run(isolated=True, release="1.1")
+    assert site.run()["repositories"][0].endswith(":1.0-2")
+
+
+@pytest.mark.parametrize("setting, dist", [("tag", ".fc43"), (".el9", ".el9"), ("", "")])
+def test_a_counted_release_ends_with_the_disttag_of_the_site(site: Site, setting: str, dist: str):
+    site.hub.tag_extra = {"rpm.macro.dist": ".fc43"}
+    site.config = replace(site.config, naming=NamingConfig(disttag=setting))
+    assert site.run(dry_run=True)["dry_run"]["nvr"] == f"{NAME}{dist}"
+    assert site.run()["repositories"][0].endswith(f":1.0-1{dist}")
+    assert json.loads(site.log("plan.json"))["labels"]["release"] == f"1{dist}"
+
+
+@pytest.mark.parametrize("extra", [{}, {"rpm.macro.dist": ""}, {"rpm.macro.dist": "%{nil}"}])
+def test_a_tag_without_a_disttag_gives_plain_numbers(site: Site, extra: dict[str, str]):
+    site.hub.tag_extra = extra
+    site.config = replace(site.config, naming=NamingConfig(disttag="tag"))
+    assert site.run()["repositories"][0].endswith(":1.0-1")
+
+
+def test_a_disttag_of_the_tag_that_no_release_can_bear_names_the_tag(site: Site):
+    site.hub.tag_extra = {"rpm.macro.dist": ".%{fc}"}
+    site.config = replace(site.config, naming=NamingConfig(disttag="tag"))
+    with pytest.raises(ConfigError, match="tag f43-build .*rpm.macro.dist"):
+        site.run()
+
+
+@pytest.mark.parametrize("options", [{"release": "5"}, {"isolated": True, "release": "5.1"}])
+def test_a_given_release_has_no_disttag(site: Site, options: dict[str, Any]):
+    site.config = replace(site.config, naming=NamingConfig(disttag=".fc43"))
+    assert site.run(**options)["repositories"][0].endswith(f":1.0-{options['release']}")
+
+
+def test_a_component_must_end_as_the_site_says(site: Site):
+    site.config = replace(site.config, naming=NamingConfig(component_suffix="-image"))
+    with pytest.raises(BadRequest, match=r'LABEL com.redhat.component="web-container-image"'):
+        site.run()
+    assert not site.hub.reserved
 
 
 def test_warnings_are_in_the_answer_and_in_a_log(site: Site):
