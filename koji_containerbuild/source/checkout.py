@@ -42,6 +42,10 @@ class Checkout:
     commit: str
     url: str
 
+    def names(self, subfolder: str) -> frozenset[str]:
+        """What is in the folder, of whatever kind. Raises BadRequest for no folder."""
+        return frozenset(os.listdir(self.folder(subfolder)))
+
     def read(self, subfolder: str, name: str) -> Optional[str]:
         """The text of a file, or None if there is none. Raises BadRequest for what is no text."""
         path = self.folder(subfolder) / name

@@ -27,7 +27,6 @@ from koji_containerbuild.source import yaml_text
 from koji_containerbuild.source.yaml_text import Document, Path, place, shown
 
 FILE = "container.yaml"
-MISSPELT = ("container.yml", "Container.yaml", "Container.yml")
 KINDS = {
     "string": "a text",
     "array": "a list",
@@ -52,6 +51,7 @@ class Settings:
     """What container.yaml says; the defaults are those of an empty file."""
 
     tags: tuple[str, ...] = tag_rules.DEFAULT  # floating tags, `{label}` not yet filled in
+    has_tags: bool = False  # whether the tags are written in the file
     only: tuple[str, ...] = ()  # arches to keep, by Koji's names; empty: all
     exclude: tuple[str, ...] = ()  # arches to drop
     build_seconds: int = 0  # 0: the site's default
@@ -73,6 +73,7 @@ def read(text: str) -> Settings:
     rebuild = value.get("autorebuild", {})
     return Settings(
         tags=_texts(value["tags"]) if "tags" in value else tag_rules.DEFAULT,
+        has_tags="tags" in value,
         only=_arches(platforms.get("only")),
         exclude=_arches(platforms.get("not")),
         build_seconds=int(value.get("buildtime_limit", 0)),

@@ -17,9 +17,10 @@ from koji_containerbuild.rules import repos as repo_rules
 from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.manifests import goarch
 from koji_containerbuild.rules.pullspec import Pullspec
-from koji_containerbuild.source import settings as container_yaml
+from koji_containerbuild.source.beside import read_settings
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
+from koji_containerbuild.source.settings import Settings
 from koji_containerbuild.source.unfetched import refuse_lfs_pointers
 from koji_containerbuild.tasks.tools import Place
 
@@ -30,23 +31,14 @@ class SourceTree:
 
     checkout: Checkout
     dockerfile: Dockerfile
-    settings: container_yaml.Settings
+    settings: Settings
 
 
 def read_source(checkout: Checkout, subfolder: str) -> SourceTree:
     """Raises BadRequest, naming file and line or key."""
-    for name in container_yaml.MISSPELT:
-        if checkout.read(subfolder, name) is not None:
-            raise BadRequest(
-                f"The source has a file {name}.", do=f"Rename it to {container_yaml.FILE}."
-            )
-    text = checkout.read(subfolder, container_yaml.FILE)
+    settings = read_settings(checkout, subfolder)
     refuse_lfs_pointers(checkout, subfolder)
-    return SourceTree(
-        checkout,
-        parse(checkout.text(subfolder, "Dockerfile")),
-        container_yaml.read(text or ""),
-    )
+    return SourceTree(checkout, parse(checkout.text(subfolder, "Dockerfile")), settings)
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,7 @@ def destination(wish: Wish, release: str) -> Destination:
     )
 
 
-def limits(settings: container_yaml.Settings, config: Config) -> Limits:
+def limits(settings: Settings, config: Config) -> Limits:
     """Raises BadRequest when the image asks for more than the site gives."""
     seconds = settings.build_seconds or config.limits.default_build_seconds
     if seconds > config.limits.max_build_seconds:

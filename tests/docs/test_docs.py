@@ -13,7 +13,6 @@ import pytest
 
 from koji_containerbuild.config import Config, load
 from koji_containerbuild.contract.options import BuildOptions
-from koji_containerbuild.source import settings
 from tests.test_architecture import MAY_IMPORT, STDLIB_ONLY
 
 ROOT = Path(__file__).parents[2]
@@ -49,12 +48,6 @@ def test_the_page_of_options_has_no_other_options():
     listed = [row[0] for part in parts[:2] for row in rows(part)]
     names = [name for name in listed if name != "name in opts" and set(name) != {"-"}]
     assert sorted(names) == sorted(field.name for field in dataclasses.fields(BuildOptions))
-
-
-def test_the_page_of_options_has_the_keys_of_container_yaml():
-    text = sections((DOCS / "options.md").read_text(), "##")["container.yaml"]
-    named = set(re.findall(r"`([a-z_]+)(?::[^`]*)?`", text))
-    assert set(settings.schema()["properties"]) <= named
 
 
 def config_keys() -> list[tuple[str, str, Any]]:

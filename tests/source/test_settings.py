@@ -41,6 +41,7 @@ test:
 def test_everything_that_is_written_is_read():
     assert read(WHOLE) == Settings(
         tags=("latest", "{version}", "43"),
+        has_tags=True,
         only=("x86_64", "aarch64"),
         exclude=("aarch64",),
         build_seconds=7200,
