@@ -128,6 +128,38 @@ def test_a_package_that_is_not_in_the_tag(builds: Builds):
     )
 
 
+def test_koji_resubmit_builds_what_was_refused_once_the_reason_is_gone(
+    stack: Stack, builds: Builds
+):
+    source = builds.source(SMALL, FILES, listed=False)
+    refused = builds.start(source, userdata={"ticket": 7}).done()
+    assert refused.state == "FAILED"
+    stack.admin.add_package(source.component)
+    done = stack.koji("resubmit", "--nowait", "--quiet", str(refused.task))
+    assert done.returncode == 0, done.stderr
+    newest = max(task["id"] for task in builds.session.listTasks({"method": "buildContainer"}))
+    assert newest > refused.task
+    again = Asked(builds, newest).done()
+    assert again.state == "CLOSED", again.fault
+    request = [builds.session.getTaskRequest(task) for task in (refused.task, newest)]
+    assert request[0] == request[1]
+    assert again.build and again.build["extra"]["custom_user_metadata"] == {"ticket": 7}
+
+
+def test_a_dry_run_says_what_the_build_then_is(stack: Stack, builds: Builds):
+    source = builds.source(SMALL, FILES)
+    words = ("container-build", TARGET, source.commit.source, "--git-branch=f43")
+    done = stack.koji(*words, "--dry-run", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Would build {source.component}-1-1; nothing was reserved.\n")
+    assert "  Koji tag    f43-container-candidate\n" in done.stdout
+    assert not builds.session.getBuild(f"{source.component}-1-1")
+    built = builds.start(source).done()
+    assert built.nvr == f"{source.component}-1-1"
+    for tag in built.build["extra"]["image"]["index"]["floating_tags"]:  # type: ignore[index]
+        assert tag in done.stdout
+
+
 def test_a_package_that_is_blocked(builds: Builds):
     source = builds.source(SMALL, FILES)
     builds.stack.admin.session.packageListBlock(DEST_TAG, source.component)
