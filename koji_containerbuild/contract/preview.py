@@ -13,9 +13,11 @@ WIDTH = 12  # characters of the column of names
 def preview(plan: BuildPlan) -> dict[str, Any]:
     """The plan's decisions as plain values, as they go over the wire in a dry run's result.
 
-    `repos` are URLs of .repo files, or their names; `floating_tags` move when the build is done.
+    `repos` are URLs or names of .repo files, or the build tag whose repo `repo_id` is
+    used; `floating_tags` move when the build is done.
     """
-    where = plan.destination
+    where, koji = plan.destination, plan.koji
+    repos = [repo.url or repo.name for repo in plan.repos]
     return {
         "nvr": str(plan.nvr),
         "kind": "scratch" if plan.scratch else "isolated" if plan.isolated else "normal",
@@ -23,12 +25,12 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
         "branch": plan.source.branch,
         "arches": list(plan.arches),
         "parents": [{"name": p.resolved, "pinned": p.pinned} for p in plan.parents],
-        "repos": [repo.url or repo.name for repo in plan.repos],
-        "repo_id": plan.koji.repo_id if plan.koji else 0,
+        "repos": [koji.build_tag] if koji and koji.repo_id else repos,
+        "repo_id": koji.repo_id if koji else 0,
         "image": where.repository,
         "tags": [where.primary_tag] if where.primary_tag else [],
         "floating_tags": list(where.floating_tags),
-        "koji_tag": plan.koji.destination_tag if plan.koji and not plan.scratch else "",
+        "koji_tag": koji.destination_tag if koji and not plan.scratch else "",
         "labels": dict(plan.labels),
         "seconds": plan.limits.seconds,
         "warnings": list(plan.warnings),

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 TASK_LOG = "osbs-build.log"  # what the task does, and how each arch comes along; the old name
 WARNINGS_LOG = "user_warnings.log"
+DRY_RUN_LOG = "dry-run.log"
 PLAN_FILE = "plan.json"
 METADATA_FILE = "metadata.json"
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.contract.tasks import PLAN_FILE, BuildResult
+from koji_containerbuild.contract.tasks import DRY_RUN_LOG, PLAN_FILE, BuildResult
 from koji_containerbuild.engines.base import Job, running
 from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
@@ -42,8 +42,7 @@ def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -
             koji = KojiAuthority(request, task, tools, keep=None)
         plan = prepare(request, koji, tools).plan
         told = preview(plan)
-        for line in lines(told):
-            tools.logs.event("dry run", "note", text=line)
+        tools.logs.put(DRY_RUN_LOG, "".join(f"{line}\n" for line in lines(told)))
         tools.logs.put(PLAN_FILE, plan.to_json())
         return BuildResult((), (), plan.warnings, told)
     finally:

@@ -19,7 +19,7 @@ def test_people_read_name_source_arches_parents_repos_tags_and_warnings():
         f"  source      https://src.example.com/web#{'a' * 40} on f43",
         "  arches      x86_64",
         f"  parent      reg.example.com/base:1 = {digest}",
-        "  packages    koji-containerbuild-f43-build.repo, repo 12",
+        "  packages    f43-build, repo 12",
         "  image       reg.example.com/fedora/web: 1.0-3, latest, 1.0",
         "  Koji tag    f43-candidate",
         "  label       release=3",

@@ -226,7 +226,7 @@ def test_a_dry_run_tells_what_would_be_built_and_takes_nothing(site: Site):
     told = answer["dry_run"]
     assert (told["nvr"], told["tags"]) == (NAME, ["1.0-1"])
     assert told["parents"][0]["pinned"].startswith(f"{site.fake.host}/fedora@sha256:")
-    assert "Would build web-container-1.0-1" in site.log()
+    assert "Would build web-container-1.0-1" in site.log("dry-run.log")
     assert json.loads(site.log("plan.json"))["nvr"]["release"] == "1"
     assert not site.hub.reserved and not site.engine.started and not site.left_over()
     assert site.tags() == before
