@@ -4,7 +4,8 @@
     ├── BadRequest          the person asked for something that cannot be built
     ├── ConfigError         the site's configuration is wrong (an admin mends it)
     ├── ServiceError        Koji, a registry or git did not do what we asked of it
-    │   └── NotFound        it answered that the thing is not there
+    │   ├── NotFound        it answered that the thing is not there
+    │   └── OddManifest     a registry answered with a manifest of a kind that we do not know
     ├── BuildFailed         the build ran and did not succeed; names stage and arch
     └── BuildCancelled      somebody stopped the build
 
@@ -44,6 +45,15 @@ class ServiceError(ContainerBuildError):
 
 class NotFound(ServiceError):
     """The service answered, and the thing asked for is not there."""
+
+
+class OddManifest(ServiceError):
+    """The registry's answer is no manifest that we know."""
+
+    def __init__(self, what: str, *, kind: str, do: str = "") -> None:
+        """`kind`: what the registry calls it."""
+        super().__init__(what, do=do)
+        self.kind = kind
 
 
 class BuildFailed(ContainerBuildError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import OddManifest, ServiceError
 from koji_containerbuild.rules import manifests
 from koji_containerbuild.rules.pullspec import DIGEST, Pullspec
 
@@ -126,10 +126,12 @@ class Registry:
         said = answer.headers.get("Docker-Content-Digest", "")
         for expected in filter(None, (spec.digest, said)):
             _check(ask, expected, _digest(body, expected))
-        media_type = manifests.media_type_of(body, answer.headers.get("Content-Type", ""))
+        kind = answer.headers.get("Content-Type", "")
+        media_type = manifests.media_type_of(body, kind)
         if not media_type:
-            raise ServiceError(
+            raise OddManifest(
                 f"The registry {spec.registry} answered for {spec} with no manifest that we know.",
+                kind=kind[:100],
                 do=f"Look at it with `skopeo inspect --raw docker://{spec}`.",
             )
         return Manifest(spec, spec.digest or said or _digest(body), media_type, body)

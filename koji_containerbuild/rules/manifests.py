@@ -22,6 +22,16 @@ IMAGE_TYPES = (DOCKER_MANIFEST, OCI_MANIFEST)
 INDEX_TYPES = (DOCKER_LIST, OCI_INDEX)
 ALL_TYPES = (DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX)
 
+# A layer's type in a Docker manifest, whichever kind of manifest it comes from.
+AS_DOCKER = {
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    ),
+    "application/vnd.oci.image.layer.v1.tar+gzip": (
+        "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    ),
+}
+
 _GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 _KOJI_ARCH = {go: koji for koji, go in _GOARCH.items()}
 

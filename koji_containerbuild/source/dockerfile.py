@@ -18,6 +18,7 @@ from dockerfile_parse import DockerfileParser
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.labels import Written
 from koji_containerbuild.source import variables, words
+from koji_containerbuild.source.from_line import read_from
 from koji_containerbuild.source.variables import Setting
 
 SCRATCH = "scratch"
@@ -28,7 +29,6 @@ INSTRUCTIONS = tuple(
     "STOPSIGNAL USER VOLUME WORKDIR".split()
 )
 LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
-RESERVED = "koji-containerbuild"  # the name that files of ours are copied from
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Stage:
     on_stage: Optional[int]  # the stage it stands on, if it is one
     first_line: int  # of the FROM instruction, from 0
     last_line: int
-    flags: tuple[str, ...]  # of FROM
+    platform: str  # of --platform; empty: none; "linux/*" is the one that is built
     as_written: str  # the name with AS, as written
     runs: bool  # whether it has a RUN
     settings: tuple[Setting, ...]  # its LABEL, ENV and ARG
@@ -226,67 +226,53 @@ def _divided(
 def _from(
     item: Mapping[str, Any], arguments: Mapping[str, str], earlier: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    parts = item["value"].split()
-    flags = tuple(word for word in parts if word.startswith("--"))
-    parts = [word for word in parts if not word.startswith("--")]
-    named = len(parts) == 3 and parts[1].upper() == "AS"
-    if not (len(parts) == 1 or named):
-        raise BadRequest(
-            f"Line {item['startline'] + 1} of the Dockerfile is '{item['content'].strip()}'.",
-            do="Write FROM IMAGE, or FROM IMAGE AS NAME.",
-        )
-    image = _image(parts[0], arguments)
-    if not image:
-        raise BadRequest(
-            f"Line {item['startline'] + 1} of the Dockerfile: FROM {parts[0]} names no image.",
-            do="Give each variable in it a default with ARG before the first FROM.",
-        )
-    on = [s["number"] for s in earlier if s["name"] and s["name"] == image.lower()]
-    if named and parts[2].lower() == RESERVED:
-        raise BadRequest(
-            f"Line {item['startline'] + 1} of the Dockerfile names a stage {RESERVED}.",
-            do="Give it another name: this one is ours.",
-        )
+    names = {s["name"]: s["number"] for s in earlier if s["name"]}
+    said = read_from(item["value"], arguments, item["startline"] + 1, names)
     return {
         "number": len(earlier),
-        "name": parts[2].lower() if named else "",
-        "image": image,
-        "on_stage": on[-1] if on else None,
+        "name": said.name.lower(),
+        "image": said.image,
+        "on_stage": names.get(said.image.lower()),
         "first_line": item["startline"],
         "last_line": item["endline"],
-        "flags": flags,
-        "as_written": parts[2] if named else "",
+        "platform": said.platform,
+        "as_written": said.name,
         "runs": False,
         "settings": (),
         "triggers": (),
     }
 
 
-def _image(word: str, arguments: Mapping[str, str]) -> str:
-    """Empty if a variable without value and without default is in it, or it cannot be read."""
-    try:
-        image = words.expand(word, arguments)
-    except ValueError:
-        return ""
-    plain = {name or braced for name, braced in re.findall(r"\$(?:(\w+)|\{(\w+)\})", word)}
-    return "" if plain - set(arguments) or re.search(r"[\s$\0]", image) else image
-
-
 def _check_reaching_out(structure: Iterable[Mapping[str, Any]], stages: tuple[Stage, ...]) -> None:
-    """An image in COPY --from or RUN --mount would come in without being looked up."""
+    """An image in COPY --from or RUN --mount would come in without being looked up.
+
+    So would one with a stage's name in other letters: buildah tells upper from lower case.
+    """
     current = -1
     for item in map(_of_onbuild, structure):
         if item["instruction"] == "FROM":
             current += 1
+        earlier = stages[: max(current, 0)]
         for source in _sources(item):
-            known = {s.name for s in stages[:current]} | {str(n) for n in range(current)}
-            if not source or source.lower() not in known:
-                raise BadRequest(
-                    f"Line {item['startline'] + 1} of the Dockerfile takes files from the image "
-                    f"'{source}', which is no stage of it.",
-                    do=f"Add a stage 'FROM {source} AS NAME' and take them from NAME.",
-                )
+            known = {s.as_written for s in earlier if s.name} | {str(s.number) for s in earlier}
+            if source not in known:
+                raise _reaches_out(item["startline"] + 1, source, earlier)
         _check_run_flags(item)
+
+
+def _reaches_out(line: int, source: str, earlier: Iterable[Stage]) -> BadRequest:
+    for stage in earlier:
+        if stage.name and stage.name == source.lower():
+            return BadRequest(
+                f"Line {line} of the Dockerfile takes files from '{source}', and the stage is "
+                f"named '{stage.as_written}'.",
+                do="Write it in the same letters.",
+            )
+    return BadRequest(
+        f"Line {line} of the Dockerfile takes files from the image '{source}', which is no stage "
+        "of it.",
+        do=f"Add a stage 'FROM {source} AS NAME' and take them from NAME.",
+    )
 
 
 def _of_onbuild(item: Mapping[str, Any]) -> Mapping[str, Any]:

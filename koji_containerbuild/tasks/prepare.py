@@ -18,14 +18,13 @@ from koji_containerbuild.rules import labels as label_rules
 from koji_containerbuild.rules.nvr import NVR, check_component_suffix
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.unfetched import warn_of_submodules
+from koji_containerbuild.tasks.parents import Parents, resolve_parents
 from koji_containerbuild.tasks.resolve import (
-    Parents,
     SourceTree,
     Wish,
     destination,
     limits,
     read_source,
-    resolve_parents,
 )
 from koji_containerbuild.tasks.site_repos import as_the_site_fetches
 from koji_containerbuild.tasks.tools import Place

@@ -31,10 +31,12 @@ PINNED = {"fedora": "r/fedora@sha256:1", "a": "r/a@sha256:2"}
         ("ARG B=a\nFROM $B\n", "ARG B=a\nFROM r/a@sha256:2"),
         (
             "FROM --platform=linux/amd64 a AS Base\n",
-            "FROM --platform=linux/amd64 r/a@sha256:2 AS Base",
+            "FROM r/a@sha256:2 AS Base",
         ),
         ("FROM \\\n  a \\\n  AS x\nUSER 1\n", "FROM r/a@sha256:2 AS x\nUSER 1"),
         ("FROM a AS x\nFROM x\nFROM scratch\n", "FROM r/a@sha256:2 AS x\nFROM x\nFROM scratch"),
+        ("FROM a AS One\nFROM oNE AS x", "FROM r/a@sha256:2 AS One\nFROM One AS x"),
+        ("ARG S=scratch\nFROM $S\nCOPY x /", "ARG S=scratch\nFROM scratch\nCOPY x /"),
         ("# FROM a\nFROM a\n#FROM a", "# FROM a\nFROM r/a@sha256:2\n#FROM a"),
         (
             "# form\x0cfeed\u2028\nFROM a\nRUN x\x0b\n",

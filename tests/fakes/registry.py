@@ -221,7 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
         digest = self.state.tags.get((repo, reference), reference)
         found = self.state.manifests.get((repo, digest))
         accepted = self.headers.get("Accept", "")
-        if not found or (found[0] not in accepted and found[0] != IMAGES[0]):
+        asked_for = (*INDEXES, *IMAGES[1:])  # given to those alone that accept them
+        if not found or (found[0] in asked_for and found[0] not in accepted):
             self._error(404, "MANIFEST_UNKNOWN")
             return
         self._send(200, found[1], {"Content-Type": found[0], "Docker-Content-Digest": digest})

@@ -28,6 +28,13 @@ FORMS = {
     "scratch": ("FROM scratch\nCOPY x /\n", []),
     "platform": ("FROM --platform=linux/amd64 fedora AS x\n", ["fedora"]),
     "platform from an argument": ("FROM --platform=$BUILDPLATFORM fedora\n", ["fedora"]),
+    "default of variables": ("ARG B=43\nFROM ${A:-fedora:${B}}\n", ["fedora:43"]),
+    "other if set": ("ARG A=1\nFROM fedora${A:+-minimal}${B:+no}\n", ["fedora-minimal"]),
+    "several arguments in one line": ("ARG A=fedora B=43\nFROM $A:$B\n", ["fedora:43"]),
+    "single quotes": ("FROM 'fedora'\n", ["fedora"]),
+    "tag and digest": (f"FROM r.io/fedora:43@{DIGEST}\n", [f"r.io/fedora:43@{DIGEST}"]),
+    "name of a later stage": ("FROM b AS a\nFROM c AS b\n", ["b", "c"]),
+    "number of a stage is an image": ("FROM a\nFROM 0\n", ["a", "0"]),
     "comment before": ("# syntax=docker/dockerfile:1\n\n# hello\nFROM fedora\n", ["fedora"]),
     "over two lines": ("FROM \\\n  fedora \\\n  AS x\n", ["fedora"]),
     "comment within": ("FROM \\\n# which one?\n  fedora\n", ["fedora"]),
@@ -55,6 +62,17 @@ REFUSED = {
     "AS without name": ("FROM a AS\n", "Write FROM IMAGE"),
     "argument without default": ("ARG A\nFROM $A\n", "default with ARG"),
     "unknown argument": ("FROM fedora:$TAG\n", "default with ARG") ,
+    "endless default": ("FROM " + "${A:-" * 50 + "\n", "are within each other"),
+    "image of each arch": ("FROM fedora:$TARGETARCH\n", "Line 1 .* another image on each arch"),
+    "another flag": ("FROM --pull=never fedora\n", "FROM has --pull=never, which is not supported"),
+    "platform without a value": ("FROM --platform fedora\n", "FROM has --platform"),
+    "platform that is not set": ("FROM --platform=$X fedora\n", "--platform=.X, which is no platform"),
+    "platform that cannot be read": ("FROM --platform=${X fedora\n", "FROM has --platform=..X: "),
+    "stage name that is a number": ("FROM a AS 1\n", "names a stage 1, which cannot be used"),
+    "stage named scratch": ("FROM a AS Scratch\n", "names a stage Scratch"),
+    "our own name": ("FROM a AS koji-containerbuild\n", "names a stage koji-containerbuild"),
+    "two stages of one name": ("FROM a AS x\nFROM b AS X\n", "Line 2 .* as an earlier line does"),
+    "copy from a stage in other letters": ("FROM a AS One\nFROM b\nCOPY --from=one / /\n", "the stage is named 'One'"),
     "argument of a stage": ("FROM a\nARG B=x\nFROM $B\n", "default with ARG"),
     "default within FROM, of an argument": ("FROM ${A:-$B}\n", "default with ARG"),
     "blank within an argument": ("ARG A='x y'\nFROM $A\n", "names no image"),
@@ -109,7 +127,6 @@ def test_what_cannot_be_built_as_pinned_is_refused(text: str, words: str):
     "line",
     [
         "COPY --from=one /a /b",
-        "COPY --from=ONE /a /b",
         "COPY --from=0 /a /b",
         "ADD --from=0 /a /b",
         "RUN --mount=type=bind,from=one,target=/x ls",
@@ -134,6 +151,20 @@ def test_the_final_parent_is_found_through_stages():
     assert parse("FROM a\nFROM scratch\n").final_parent is None
 
 
+@pytest.mark.parametrize(
+    "line, platform",
+    [
+        ("FROM a", ""),
+        ("FROM --platform=linux/arm64/v8 a", "linux/arm64/v8"),
+        ("FROM --platform=$BUILDPLATFORM a", "linux/*"),
+        ("FROM --platform=${TARGETOS}/$TARGETARCH a", "linux/*"),
+        ("ARG P=linux/s390x\nFROM --platform=$P a", "linux/s390x"),
+    ],
+)
+def test_stages_know_their_platform(line: str, platform: str):
+    assert parse(line).stages[0].platform == platform
+
+
 def test_stages_know_whether_they_run_something():
     text = "FROM a AS one\nRUN ls\nFROM b\nCOPY x /\nONBUILD RUN ls\n"
     assert [stage.runs for stage in parse(text).stages] == [True, False]
@@ -156,7 +187,7 @@ def test_labels_that_cannot_be_read_are_refused(line: str):
 
 
 PIECES = st.sampled_from(
-    ["FROM ", "fedora", " AS x", "\n", "\\\n", "# escape=`\n", "ARG ", "A=", "$A", "${A", "}", '"', "'",
+    ["FROM ", "fedora", " AS x", ":-", ":+", "--platform=", "\n", "\\\n", "# escape=`\n", "ARG ", "A=", "$A", "${A", "}", '"', "'",
      "COPY --from=", "RUN --mount=", "LABEL ", "=", " ", "\r", "<<EOF", "\ufeff", "\x0c", "ONBUILD "]
 )  # fmt: skip
 

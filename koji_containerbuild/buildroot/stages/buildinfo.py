@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from koji_containerbuild.source.dockerfile import RESERVED
+from koji_containerbuild.source.from_line import OURS
 
-CONTEXT = RESERVED  # name of the build context, for COPY --from
+CONTEXT = OURS  # name of the build context, for COPY --from
 FOLDER = "buildinfo"
 
 

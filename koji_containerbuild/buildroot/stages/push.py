@@ -24,6 +24,7 @@ from koji_containerbuild.contract.image import Layer
 from koji_containerbuild.errors import BuildFailed, ServiceError
 from koji_containerbuild.registry.client import Manifest, Registry
 from koji_containerbuild.rules.manifests import (
+    AS_DOCKER,
     DOCKER_MANIFEST,
     goarch,
     sha256,
@@ -33,15 +34,6 @@ from koji_containerbuild.rules.manifests import (
 )
 from koji_containerbuild.rules.pullspec import Pullspec
 
-# The parent's layers in a Docker manifest, whichever kind of manifest the parent has.
-LAYER_TYPES = {
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": (
-        "application/vnd.docker.image.rootfs.diff.tar.gzip"
-    ),
-    "application/vnd.oci.image.layer.v1.tar+gzip": (
-        "application/vnd.docker.image.rootfs.diff.tar.gzip"
-    ),
-}
 OneLayer = Callable[[Sequence[Path], Path], Layer]  # layers to read, oldest first; one to write
 DROPPED = ("container", "container_config", "docker_version", "parent")  # of docker's config
 
@@ -166,8 +158,8 @@ def finished(manifest: bytes, config: bytes, image: LocalImage) -> tuple[bytes, 
         settings["config"]["Hostname"] = of_parent.get("Hostname", "")
     document = json.loads(manifest)
     for place, layer in enumerate(image.parent.manifest["layers"] if image.parent else ()):
-        if layer["mediaType"] in LAYER_TYPES:
-            document["layers"][place] = {**layer, "mediaType": LAYER_TYPES[layer["mediaType"]]}
+        if layer["mediaType"] in AS_DOCKER:
+            document["layers"][place] = {**layer, "mediaType": AS_DOCKER[layer["mediaType"]]}
     body = to_bytes(settings)
     document["config"] = {**document["config"], "size": len(body), "digest": sha256(body)}
     return to_bytes(document), body

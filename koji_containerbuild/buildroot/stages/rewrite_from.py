@@ -11,24 +11,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from koji_containerbuild.errors import BuildFailed
-from koji_containerbuild.source.dockerfile import Dockerfile, Stage
+from koji_containerbuild.source.dockerfile import SCRATCH, Dockerfile, Stage
 
 
 def rewrite_from(dockerfile: Dockerfile, images: Mapping[str, str], added: str) -> str:
-    """Only FROM lines change; stages that stand on stages or on scratch stay as they are.
+    """Only FROM lines change. One that names a stage names it as the stage is written, since the
+    builder would take an image for it where a letter is of another case.
 
     What is added stands at the end, so it belongs to the last stage.
     """
     lines = dockerfile.text.split("\n")  # and at nothing else: a form feed ends no line
     for stage in reversed(dockerfile.stages):
-        if stage.parent is None:
-            continue
-        if stage.parent not in images:
-            raise BuildFailed(f"The parent image {stage.parent} was never looked up.")
-        lines[stage.first_line : stage.last_line + 1] = [_from(stage, images[stage.parent])]
+        image = _below(dockerfile, stage, images)
+        words = ["FROM", image, *(["AS", stage.as_written] if stage.name else [])]
+        lines[stage.first_line : stage.last_line + 1] = [" ".join(words)]
     return "\n".join(lines).rstrip() + f"\n{added}\n"
 
 
-def _from(stage: Stage, image: str) -> str:
-    words = ["FROM", *stage.flags, image, *(["AS", stage.as_written] if stage.name else [])]
-    return " ".join(words)
+def _below(dockerfile: Dockerfile, stage: Stage, images: Mapping[str, str]) -> str:
+    if stage.on_stage is not None:
+        return dockerfile.stages[stage.on_stage].as_written
+    if stage.parent is None:
+        return SCRATCH
+    if stage.parent not in images:
+        raise BuildFailed(f"The parent image {stage.parent} was never looked up.")
+    return images[stage.parent]
