@@ -69,6 +69,31 @@ class NamingConfig:
 
 
 @dataclass(frozen=True)
+class LookasideConfig:
+    """[lookaside]: where files that `sources` names are."""
+
+    url: str = ""  # with {namespace}, {name}, {filename}, {hashtype}, {hash}; empty: there is none
+
+
+@dataclass(frozen=True)
+class ArtifactsConfig:
+    """[artifacts]: what fetch-artifacts-url.yaml may name."""
+
+    allowed_domains: tuple[str, ...] = ()  # HOST[:PORT][/PATH]; empty: nothing
+
+
+@dataclass(frozen=True)
+class FilesConfig:
+    """[files]: how files that are not in git are fetched."""
+
+    cache: Path = Path("/var/lib/koji-containerbuild/files")
+    cache_mib: int = 10240  # files that were not used for the longest time go first
+    max_files: int = 1000  # of one build
+    max_file_mib: int = 10240
+    file_seconds: int = 3600  # for one file
+
+
+@dataclass(frozen=True)
 class LimitsConfig:
     """[limits]: what a build may use."""
 
@@ -97,6 +122,9 @@ class Config:
     parents: ParentsConfig = field(default_factory=ParentsConfig)
     repos: ReposConfig = field(default_factory=ReposConfig)
     naming: NamingConfig = field(default_factory=NamingConfig)
+    lookaside: LookasideConfig = field(default_factory=LookasideConfig)
+    artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
+    files: FilesConfig = field(default_factory=FilesConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site

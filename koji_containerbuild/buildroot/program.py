@@ -23,6 +23,8 @@ from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.source.fetch import FetchLimits
+from koji_containerbuild.source.file_cache import FileCache
 
 
 class Ended(BaseException):
@@ -62,7 +64,11 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
     try:
         with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
             builder = Buildah(config, work)
-            tools = Tools(builder, registry, console, work)
+            limits = FetchLimits(
+                config.files.max_file_mib, config.files.file_seconds, config.files.cache_mib
+            )
+            files = FileCache(config.files.cache, limits, console.say)
+            tools = Tools(builder, registry, console, work, files)
             with builder.using_store():
                 return build_arch(plan, given.arch, tools, given.near)
     except Ended as end:

@@ -13,6 +13,7 @@ from typing import Optional
 
 from koji_containerbuild.buildroot import host
 from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo, copy_files
+from koji_containerbuild.buildroot.stages.fetch_files import fetch_files
 from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
 from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
@@ -50,6 +51,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         checkout = fetch_source(plan.source, near, tools.work)
         dockerfile = parse(checkout.text(plan.source.subfolder, "Dockerfile"))
         context = checkout.folder(plan.source.subfolder)
+        fetch_files(plan.files, context, tools.files)
 
     with step("edit Dockerfile"):
         help_text = checkout.read(plan.source.subfolder, HELP_SOURCE)
@@ -67,8 +69,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
     name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
     with removing(name, tools.builder), ThreadPoolExecutor(2) as aside:
         place = aside.submit(host.describe, tools.builder)
-        below = pinned.get(dockerfile.final_parent or "")
-        parent = aside.submit(parent_image, tools.registry, below, arch)
+        parent = aside.submit(parent_image, tools.registry, base_of(dockerfile, pinned), arch)
         with step("build"):
             job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
             said = build(job, tools)
@@ -141,6 +142,11 @@ def image_name(plan: BuildPlan) -> str:
     """name-version-release for file names in the image; the label `name`, not the Koji package."""
     repository = Pullspec.parse(plan.destination.repository).repository
     return f"{repository}-{plan.nvr.version}-{plan.nvr.release}"
+
+
+def base_of(dockerfile: Dockerfile, pinned: Mapping[str, str]) -> Optional[str]:
+    """The pinned parent of the last stage; None: scratch."""
+    return pinned.get(dockerfile.final_parent or "")
 
 
 def has_repo_layer(

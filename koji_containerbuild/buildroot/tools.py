@@ -11,6 +11,7 @@ from typing import Protocol
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.contract.image import Tool
 from koji_containerbuild.registry.client import Registry
+from koji_containerbuild.source.file_cache import FileCache
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,4 @@ class Tools:
     registry: Registry
     console: Console
     work: Path  # a folder of this build's own, gone afterwards
+    files: FileCache

@@ -45,6 +45,35 @@ class RepoFile:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file on a web server, known by its checksums."""
+
+    url: str
+    checksums: Mapping[str, str]  # algorithm → hex in lower case; at least one
+    size: Optional[int] = None  # bytes, where it is known
+
+
+@dataclass(frozen=True)
+class KojiArchive:
+    """A file of a Koji build, as Koji knows it."""
+
+    id: int
+    nvr: str
+    filename: str
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that git does not hold: it comes into the checkout before the build."""
+
+    path: str  # below the folder of the Dockerfile
+    download: Download
+    origin: str  # lookaside | url | koji
+    archive: Optional[KojiArchive] = None  # of `koji`
+    source: Optional[Download] = None  # of `url`: its source code, if that is declared
+
+
+@dataclass(frozen=True)
 class Destination:
     """Where the image goes. `floating` tags move only after the Koji build exists."""
 
@@ -93,6 +122,7 @@ class BuildPlan:
     destination: Destination
     limits: Limits
     created: int  # seconds since 1970: the time that image and layer bear
+    files: tuple[SourceFile, ...] = ()
     koji: Optional[KojiFacts] = None  # None: built without Koji
     userdata: Optional[Mapping[str, Any]] = None
     warnings: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ def write_conf(places: Places, ports: Ports, source: Path) -> None:
     settings = Settings(
         source=str(source),
         topdir=str(places.topdir),
+        lookaside=str(places.lookaside),
         hub_conf=str(places.conf / "hub.conf"),
         web_conf=str(places.conf / "web.conf"),
         host=HOST,

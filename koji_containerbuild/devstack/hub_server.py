@@ -1,4 +1,4 @@
-"""The server process: Koji's hub, web, static files and /kojifiles, over http and https.
+"""The server process: Koji's hub, web, static files, /kojifiles and /lookaside, http and https.
 
 Usage: python -m koji_containerbuild.devstack.hub_server SETTINGS.json
 Run with Koji 1.30's source first on PYTHONPATH.
@@ -36,6 +36,7 @@ class Settings:
 
     source: str  # Koji 1.30
     topdir: str
+    lookaside: str
     hub_conf: str
     web_conf: str
     host: str
@@ -67,7 +68,7 @@ def load_koji(settings: Settings) -> tuple[Any, Any]:
 
 
 class Web:
-    """The WSGI application: four paths, as Koji's own Apache configuration lays them out."""
+    """The WSGI application: paths as in Koji's Apache configuration, and the lookaside cache."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -88,6 +89,8 @@ class Web:
             return send_file(self.source / "www" / "static", path, environ, start)
         if first == "kojifiles":
             return send_file(Path(self.settings.topdir), path, environ, start)
+        if first == "lookaside":
+            return send_file(Path(self.settings.lookaside), path, environ, start)
         start("302 Found", [("Location", "/koji/")])
         return []
 

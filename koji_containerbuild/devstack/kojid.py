@@ -95,6 +95,7 @@ offline_retry_interval = 2
 
 def _builder_conf(places: Places, ports: Ports) -> str:
     registry = addresses(ports).registry
+    lookaside = addresses(ports).lookaside
     return f"""\
 [builder]
 engine = local
@@ -106,6 +107,12 @@ insecure = true
 [parents]
 default_registry = {registry}
 allowed_registries = {registry}
+[lookaside]
+url = {lookaside}/{{namespace}}/{{name}}/{{filename}}/{{hashtype}}/{{hash}}/{{filename}}
+[artifacts]
+allowed_domains = {lookaside.partition("://")[2]}
+[files]
+cache = {places.state}/files
 [buildroot]
 storage = {places.state}/containers
 network = host

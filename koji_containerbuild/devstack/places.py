@@ -68,6 +68,11 @@ class Places:
         return self.state / "git"
 
     @property
+    def lookaside(self) -> Path:
+        """The files of the lookaside cache."""
+        return self.state / "lookaside"
+
+    @property
     def builder_conf(self) -> Path:
         """What $KOJI_CONTAINERBUILD_CONFIG of kojid names."""
         return self.state / "builder.conf"
@@ -97,6 +102,7 @@ class Addresses:
     hub_ssl: str
     web: str
     files: str
+    lookaside: str  # the base: + "/container/hello/FILE/sha512/HEX/FILE"
     registry: str  # host:port, as in a pull spec
     git: str  # the base: + "/container/hello.git#<sha>"
 
@@ -109,6 +115,7 @@ def addresses(ports: Ports) -> Addresses:
         hub_ssl=f"https://{HOST}:{ports.hub_ssl}/kojihub",
         web=f"{http}/koji",
         files=f"{http}/kojifiles",
+        lookaside=f"{http}/lookaside",
         registry=f"{HOST}:{ports.registry}",
         git=f"git://{HOST}:{ports.git}",
     )

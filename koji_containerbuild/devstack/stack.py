@@ -22,6 +22,7 @@ from typing import Any
 
 from koji_containerbuild.devstack import certs, postgres, profile, seed, up
 from koji_containerbuild.devstack.git_server import GitServer
+from koji_containerbuild.devstack.lookaside import Lookaside
 from koji_containerbuild.devstack.places import (
     Addresses,
     Places,
@@ -105,6 +106,11 @@ class Stack:
     def git(self) -> GitServer:
         """Makes repositories that Koji may build from."""
         return GitServer(self.places.git, self.addresses.git)
+
+    @property
+    def lookaside(self) -> Lookaside:
+        """Takes large files for these repositories."""
+        return Lookaside(self.places.lookaside, self.addresses.lookaside)
 
     @property
     def admin(self) -> seed.Admin:

@@ -8,6 +8,7 @@ from typing import Optional
 
 from koji_containerbuild.contract.plan import KojiFacts, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.koji_api.archives import Archive, archives_of
 from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
 from koji_containerbuild.koji_api.reserve import Reservation, Reservations
 from koji_containerbuild.koji_api.scm import check_allowed
@@ -62,6 +63,9 @@ class KojiAuthority:
         checkout = fetch_on_branch(source.clone_url, source.revision, branch, folder)
         kojid.callbacks("postSCMCheckout", **about, srcdir=str(folder))
         return checkout
+
+    def archives(self, nvr: str) -> Sequence[Archive]:
+        return archives_of(self._tools.session, nvr, self._tools.kojid.options.topurl)
 
     def repos(self, request: BuildRequest) -> Repos:
         """The user's .repo files, or else the build tag's repo at the id that it has now."""

@@ -11,6 +11,8 @@ from koji_containerbuild.config import Config
 from koji_containerbuild.contract.plan import BuildPlan, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.base import Job, running
+from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.koji_api.archives import Archive
 from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -41,6 +43,12 @@ class Nobody:
     def checkout(self, request: BuildRequest, folder: Path) -> Checkout:
         source, branch = request.source, str(request.options.git_branch)
         return fetch_on_branch(source.clone_url, source.revision, branch, folder)
+
+    def archives(self, nvr: str) -> Sequence[Archive]:
+        raise BadRequest(
+            f"Without Koji there are no files of the build {nvr}.",
+            do="Build it in Koji, with --scratch if you like.",
+        )
 
     def repos(self, request: BuildRequest) -> Repos:
         return Repos((*user_repos(request, self._place), *self._repos))

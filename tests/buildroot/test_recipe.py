@@ -24,6 +24,8 @@ from koji_containerbuild.contract.plan import BuildPlan, Parent, RepoFile
 from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.source.fetch import FetchLimits
+from koji_containerbuild.source.file_cache import FileCache
 from tests.fakes.builder import FakeBuilder, push
 from tests.fakes.git import GitRepo
 from tests.fakes.plans import PLAN
@@ -62,9 +64,9 @@ class Site:
         work.mkdir()
         console = Console(work / "log", "x86_64")
         try:
-            return build_arch(
-                plan, "x86_64", Tools(self.builder, self.registry, console, work), None
-            )
+            files = FileCache(self.folder / "cache", FetchLimits(8, 60, 100), console.say)
+            tools = Tools(self.builder, self.registry, console, work, files)
+            return build_arch(plan, "x86_64", tools, None)
         finally:
             console.close()
 

@@ -39,6 +39,7 @@ class FakeKojiSession:
         self.archives: list[dict[str, Any]] = []
         self.archive_rpms: dict[int, list[dict[str, Any]]] = {}
         self.reserved: list[dict[str, Any]] = []
+        self.build_types = {"image", "maven", "win", "remote-source-file"}
         self.refuse: dict[str, list[Exception]] = {}  # by call: raised once each, then it works
         self.lose_reply: set[str] = set()  # calls that are done, and whose reply is lost
         self.may_import = True
@@ -107,6 +108,19 @@ class FakeKojiSession:
     def getBuild(self, info: Any) -> Optional[dict[str, Any]]:
         return next((b for b in self.builds.values() if info in (b["nvr"], b["id"])), None)
 
+    def listArchives(self, buildID: int, type: str = "") -> list[dict[str, Any]]:  # noqa: N803
+        """What is of Maven or Windows alone is told only to who asks for that type."""
+        special = ("group_id", "artifact_id", "version", "relpath")
+        here = (row for row in self.archives if row["build_id"] == buildID)
+        rows = [row for row in here if type in ("", row["btype"])]
+        return [{k: v for k, v in row.items() if type or k not in special} for row in rows]
+
+    def listBTypes(self) -> list[dict[str, Any]]:
+        return [{"name": name} for name in sorted(self.build_types)]
+
+    def getArchiveType(self, filename: str) -> Optional[dict[str, Any]]:
+        return {"name": "tar"} if filename.endswith((".tar.gz", ".zip", ".jar")) else None
+
     def listTags(self, build: int) -> list[dict[str, Any]]:
         return [{"name": name} for name in self.tags.get(build, [])]
 
@@ -150,10 +164,6 @@ class FakeKojiSession:
             if build["id"] in with_image
         ]
 
-    def listArchives(self, buildID: int, type: str) -> list[dict[str, Any]]:
-        assert type == "image"
-        return [archive for archive in self.archives if archive["build_id"] == buildID]
-
     def listRPMs(self, imageID: int) -> list[dict[str, Any]]:
         return self.archive_rpms.get(imageID, [])
 
@@ -168,9 +178,11 @@ class FakeKojiSession:
             number = len(self.archives) + 1
             self.archives.append(
                 {"id": number, "build_id": build_id, "filename": output["filename"],
-                 "arch": output["extra"]["image"]["arch"], "extra": output["extra"]}
+                 "btype": next(iter(output["extra"].get("typeinfo", {"image": {}}))),
+                 "arch": output["extra"].get("image", {}).get("arch"), "extra": output["extra"]}
             )  # fmt: skip
-            found = [self.getRPM(component) for component in output["components"]]
+            parts = output.get("components", ())
+            found = [self.getRPM(each) for each in parts if each.get("type", "rpm") == "rpm"]
             self.archive_rpms[number] = [rpm for rpm in found if rpm]
 
     def add_rpm(self, name: str, version: str, release: str = "1", arch: str = "x86_64") -> None:

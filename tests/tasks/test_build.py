@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import tempfile
 import threading
@@ -21,6 +23,8 @@ from koji_containerbuild.buildroot.tools import Tools as BuildrootTools
 from koji_containerbuild.config import (
     BuilderConfig,
     Config,
+    FilesConfig,
+    LookasideConfig,
     NamingConfig,
     RegistryConfig,
     ReposConfig,
@@ -32,12 +36,15 @@ from koji_containerbuild.errors import BadRequest, BuildFailed, ConfigError, Ser
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.source.fetch import FetchLimits
+from koji_containerbuild.source.file_cache import FileCache
 from koji_containerbuild.tasks.build import run_build
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 from tests.fakes.builder import FakeBuilder, push
 from tests.fakes.engine import FakeEngine
+from tests.fakes.file_server import file_server
 from tests.fakes.git import GitRepo, old_server
 from tests.fakes.koji_session import STATES, FakeKojiSession
 from tests.fakes.registry import FakeRegistry, Fault
@@ -71,6 +78,8 @@ class Site:
         self.config = Config(
             BuilderConfig(work_dir=self.folder),
             RegistryConfig(url=self.fake.host, insecure=True),
+            lookaside=LookasideConfig("https://lookaside.example.com/{name}/{filename}/{hash}"),
+            files=FilesConfig(cache=self.folder / "files"),
             labels={"vendor": "Site"},
         )
 
@@ -82,8 +91,9 @@ class Site:
         with tempfile.TemporaryDirectory() as name:
             console = Console(Path(name) / "log", arch)
             try:
+                files = FileCache(self.config.files.cache, FetchLimits(8, 60, 100), console.say)
                 tools = BuildrootTools(
-                    FakeBuilder(self.registry), self.registry, console, Path(name)
+                    FakeBuilder(self.registry), self.registry, console, Path(name), files
                 )
                 return build_arch(plan, arch, tools, None)
             except StageFailed as error:
@@ -295,6 +305,30 @@ def test_warnings_are_in_the_answer_and_in_a_log(site: Site):
     )
     assert site.run()["user_warnings"] == [warning]
     assert site.log("user_warnings.log") == warning + "\n"
+
+
+def test_files_of_the_lookaside_cache_are_in_the_plan_and_fetched(site: Site):
+    body = b"large"
+    checksum = hashlib.sha512(body).hexdigest()
+    with file_server() as server:
+        lookaside = LookasideConfig(f"{server.url}/{{name}}/{{filename}}/{{hash}}")
+        site.config = dataclasses.replace(site.config, lookaside=lookaside)
+        server.files[f"/web/big.tar/{checksum}"] = body
+        site.commit(sources=f"SHA512 (big.tar) = {checksum}\n")
+        site.run()
+    (file,) = json.loads(site.log("plan.json"))["files"]
+    assert (file["path"], file["download"]["checksums"]) == ("big.tar", {"sha512": checksum})
+    assert "big.tar: 5 bytes, from http://127.0.0.1:" in site.log("x86_64.log")
+
+
+def test_a_file_that_cannot_be_fetched_fails_the_build_and_gives_the_number_back(site: Site):
+    with file_server() as server:
+        lookaside = LookasideConfig(f"{server.url}/{{name}}/{{filename}}/{{hash}}")
+        site.config = dataclasses.replace(site.config, lookaside=lookaside)
+        site.commit(sources=f"SHA512 (big.tar) = {'a' * 128}\n")
+        with pytest.raises(BuildFailed, match="Cannot fetch big.tar: .* answered 404"):
+            site.run()
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
 
 
 def test_a_floating_tag_that_cannot_be_moved_is_a_warning(site: Site):
