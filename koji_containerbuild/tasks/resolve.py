@@ -32,8 +32,8 @@ class SourceTree:
 
 def read_source(checkout: Checkout, subfolder: str) -> SourceTree:
     """Raises BadRequest, naming file and line or key."""
-    settings = read_settings(checkout, subfolder)
     refuse_lfs_pointers(checkout, subfolder)
+    settings = read_settings(checkout, subfolder)
     return SourceTree(checkout, parse(checkout.text(subfolder, "Dockerfile")), settings)
 
 

@@ -187,6 +187,8 @@ def test_a_folder_that_leads_out_of_the_tree_is_refused(tree: Checkout):
     for folder in ("out", "none", "Dockerfile", "..", "/etc"):
         with pytest.raises(BadRequest, match="has no folder"):
             tree.text(folder, "Dockerfile")
+        with pytest.raises(BadRequest, match="has no folder"):
+            tree.names(folder)
 
 
 def test_a_pipe_is_not_read(tree: Checkout):

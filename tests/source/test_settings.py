@@ -129,6 +129,8 @@ WRONG = {
     "tags: [a, yes]": "1: 'tags', entry 2 is true, and must be a tag. Put it in quotes: 'yes'.",
     "tags:\n  - {version}": "2: 'tags', entry 1 is a map, and must be a tag. Put it in quotes: '{version}'.",
     "tags: ['']": "1: 'tags', entry 1 is empty, and must be a tag. Correct the entry.",
+    "tags: ' '": '1: \'tags\' is \' \', and must be a tag or a list of tags. For example: tags: ["devel", "{version}"]',
+    f"tags: [{', '.join(['x'] * 101)}]": "1: 'tags' has 101 entries, and the most is 100. Write fewer.",
     "tags: [2026-01-01]": "1: YAML reads 2026-01-01 as a date. Put it in quotes.",
     "tags: {a: b}": '1: \'tags\' is a map, and must be a tag or a list of tags. For example: tags: ["devel", "{version}"]',
     "platforms: x86_64": '1: \'platforms\' is \'x86_64\', and must be a map. For example: platforms: {"only": ["x86_64", "aarch64"]}',

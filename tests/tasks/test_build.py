@@ -352,6 +352,7 @@ REFUSED = {
     "a foreign registry": (lambda s: s.commit(f"FROM quay.io/x/y\n{LABELS}"), {}, "not allowed here"),
     "no Dockerfile": (lambda s: s.source.git("rm", "-q", "Dockerfile") or s.source.commit(), {}, "no Dockerfile"),
     "a misspelt settings file": (lambda s: s.commit(container_yml=""), {}, "Rename it to container.yaml"),
+    "settings in Git LFS": (lambda s: s.commit(container_yaml=f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\n"), {}, "container.yaml is in Git LFS"),
     "too long a limit": (lambda s: s.commit(container_yaml="buildtime_limit: 99999"), {}, "maximum is"),
     "an arch that the tag lacks": (lambda s: None, {"scratch": True, "arch_override": "s390x"}, "s390x"),
     "a repo URL that is none": (lambda s: None, {"yum_repourls": ["file:///x"]}, "not a URL of a .repo file"),
