@@ -45,7 +45,7 @@ class Steps:
     def __call__(self, name: str) -> Iterator[None]:
         """Raises StageFailed in place of any error of the stage; a cancel passes through."""
         self._console.event(name, "started")
-        begun = time.monotonic()
+        begun, when = time.monotonic(), time.time()
         try:
             yield
         except Exception as error:
@@ -54,7 +54,7 @@ class Steps:
                 raise
             raise StageFailed(_failure(name, error)) from error
         seconds = time.monotonic() - begun
-        self._times.append(StageTime(name, round(seconds, 3)))
+        self._times.append(StageTime(name, round(seconds, 3), round(when, 3)))
         self._console.event(name, "done", seconds)
 
 

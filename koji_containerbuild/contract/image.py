@@ -44,10 +44,11 @@ class Tool:
 
 @dataclass(frozen=True)
 class StageTime:
-    """How long one stage took."""
+    """When one stage ran, and how long."""
 
     stage: str
     seconds: float
+    began: float = 0.0  # seconds since 1970; 0: made by an older version, that did not tell
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ WARNINGS_LOG = "user_warnings.log"
 DRY_RUN_LOG = "dry-run.log"
 PLAN_FILE = "plan.json"
 METADATA_FILE = "metadata.json"
+CHANGES_LOG = "changes.log"  # since the previous build, and against the parent
+CHANGES_FILE = "changes.json"
+TIMELINE_LOG = "timeline.log"  # when each stage ran
+TIMELINE_FILE = "timeline.json"
 
 
 def arch_log(arch: str) -> str:

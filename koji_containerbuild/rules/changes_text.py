@@ -174,7 +174,7 @@ def _sum(layers: Sequence[Layer]) -> str:
 def _counts(arches: Sequence[ArchChanges]) -> list[str]:
     """How many packages did not change; or that nobody knows."""
     if any(each.packages is None for each in arches):
-        return ["", "The packages of one of the two are not known."]
+        return ["", "Packages are not compared: Koji has no list of those of one of the two."]
     words = [_count(each.packages) for each in arches if each.packages]
     if len(set(words)) == 1:
         return ["", f"{words[0]}."]

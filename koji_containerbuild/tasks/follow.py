@@ -47,6 +47,7 @@ class LineReader:
     """Finds the events in an arch's log. Nothing depends on their being found."""
 
     def __init__(self, arch: str) -> None:
+        self._arch = arch
         self._mark = f" {arch} ".encode()
         self._rest = b""
 
@@ -60,7 +61,7 @@ class LineReader:
         for line in whole.split(b"\n"):
             if self._mark in line[:60]:
                 event = Event.parse(line.decode(errors="replace"))
-                if event:
+                if event and event.arch == self._arch:  # an arch speaks for itself only
                     yield event
 
 

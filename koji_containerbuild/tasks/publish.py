@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -31,9 +32,11 @@ from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
 from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.changes import change_documents
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
+from koji_containerbuild.tasks.timeline import timeline_documents
 from koji_containerbuild.tasks.tools import Task, Tools
 
 
@@ -47,8 +50,12 @@ def publish(
     with stage(tools, "index"):
         index = push_index(plan, [r.image for r in reports], tools.registry)
     warnings = [*plan.warnings, *(w for r in reports for w in r.image.warnings)]
+    with stage(tools, "changes"):
+        images = [report.image for report in reports]
+        documents = change_documents(plan, images, tools, ())  # no plan names its parents' builds
+    documents.update(timeline_documents(plan, images, tools))
     with stage(tools, "metadata"):
-        upload = _Upload(plan, reports, index, tools, state)
+        upload = _Upload(plan, Made(reports, index, documents), tools, state)
     build_id = None if plan.scratch else _import(upload, task, tools, state)
     if plan.destination.floating_tags:
         with stage(tools, "floating tags"):
@@ -63,21 +70,23 @@ def publish(
     )
 
 
+@dataclass(frozen=True)
+class Made:
+    """What came of the arches' builds."""
+
+    reports: Sequence[Report]
+    index: ImageIndex
+    documents: Mapping[str, str]  # texts about the build, by file name
+
+
 class _Upload:
     """The files of the build and its metadata, on this host."""
 
-    def __init__(
-        self,
-        plan: BuildPlan,
-        reports: Sequence[Report],
-        index: ImageIndex,
-        tools: Tools,
-        state: TaskState,
-    ) -> None:
+    def __init__(self, plan: BuildPlan, made: Made, tools: Tools, state: TaskState) -> None:
         folder = tools.work / "upload"
         folder.mkdir()
-        archives = {r.image.arch: _archive(r.image, plan, folder) for r in reports}
-        logs = _logs(plan, reports, tools, folder)
+        archives = {r.image.arch: _archive(r.image, plan, folder) for r in made.reports}
+        logs = _logs(plan, made, tools, folder)
         self.reservation: Optional[Reservation] = state.reservation()
         self.tag = plan.koji.destination_tag if plan.koji else ""
         self.files = [folder / file.name for file in (*archives.values(), *logs)]
@@ -86,8 +95,8 @@ class _Upload:
             generator=tools.config.builder.content_generator,
             submitter=tools.session.getLoggedInUser()["name"],
             job=state.name,
-            images=tuple(r.image for r in reports),
-            index=index,
+            images=tuple(r.image for r in made.reports),
+            index=made.index,
             archives=archives,
             logs=tuple(logs),
             started=plan.created,
@@ -99,8 +108,9 @@ class _Upload:
         text = json.dumps(metadata, ensure_ascii=False, indent=1)
         self.metadata = folder / METADATA_FILE
         self.metadata.write_text(text, encoding="utf-8")
-        if plan.scratch:
-            tools.logs.put(METADATA_FILE, text)
+        if plan.scratch:  # there is no Koji build that would have them
+            for name, document_text in {METADATA_FILE: text, **made.documents}.items():
+                tools.logs.put(name, document_text)
 
 
 def _archive(image: ArchImage, plan: BuildPlan, folder: Path) -> OutputFile:
@@ -121,12 +131,10 @@ def _archive(image: ArchImage, plan: BuildPlan, folder: Path) -> OutputFile:
     return import_.measure(path, image.arch)
 
 
-def _logs(
-    plan: BuildPlan, reports: Sequence[Report], tools: Tools, folder: Path
-) -> list[OutputFile]:
-    """The task's log, and of each arch the whole log and the builder's raw output."""
+def _logs(plan: BuildPlan, made: Made, tools: Tools, folder: Path) -> list[OutputFile]:
+    """The task's log, the documents, and of each arch the whole log and the builder's output."""
     files = []
-    for report in reports:
+    for report in made.reports:
         arch = report.image.arch
         whole = folder / arch_log(arch)
         report.log.replace(whole)
@@ -136,9 +144,11 @@ def _logs(
         files.append(import_.measure(raw, arch))
     task_log = folder / tools.logs.task_log.name
     task_log.write_bytes(tools.logs.task_log.read_bytes())
-    plan_file = folder / PLAN_FILE
-    plan_file.write_text(plan.to_json(), encoding="utf-8")
-    return [*files, import_.measure(task_log), import_.measure(plan_file)]
+    files.append(import_.measure(task_log))
+    for name, text in {PLAN_FILE: plan.to_json(), **made.documents}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        files.append(import_.measure(folder / name))
+    return files
 
 
 def _copy_part(source: Path, to: Path, part: Sequence[int]) -> None:

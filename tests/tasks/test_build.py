@@ -201,6 +201,31 @@ def test_what_koji_imported_names_the_image_and_has_its_logs(site: Site):
     assert document["build"]["source"].endswith(f"#{site.source.git('rev-parse', 'HEAD')}")
 
 
+def test_the_build_has_its_changes_and_its_timeline_as_logs(site: Site):
+    site.run()
+    site.commit(DOCKERFILE + "RUN write /y\n")
+    site.run()
+    second = site.hub.imported[1]
+    reports = {"changes.log", "changes.json", "timeline.log", "timeline.json"}
+    logs = {output["filename"] for output in second["output"] if output["type"] == "log"}
+    assert reports <= logs
+    folder = next(name for name in site.hub.uploads if "1.0-2-" in name).rpartition("/")[0]
+    changes = site.hub.uploads[f"{folder}/changes.log"].decode()
+    assert f"From {NAME} to web-container-1.0-2\n" in changes
+    assert f"From {site.fake.host}/fedora:43 to web-container-1.0-2\n" in changes
+    timeline = site.hub.uploads[f"{folder}/timeline.log"].decode()
+    assert "x86_64    build " in timeline
+    assert "task      index " in timeline
+
+
+def test_a_scratch_build_has_its_reports_with_the_task(site: Site):
+    site.run()
+    site.run(scratch=True)
+    assert f"From {NAME} to web-container-1.0-scratch" in site.log("changes.log")
+    assert "x86_64    build " in site.log("timeline.log")
+    assert json.loads(site.log("changes.json"))["previous"]["changes"]["old"] == NAME
+
+
 def test_nothing_of_the_task_stays_on_the_host(site: Site):
     site.run()
     assert not site.left_over()
