@@ -18,6 +18,7 @@ from koji_containerbuild.rules import arches as arch_rules
 from koji_containerbuild.rules import labels as label_rules
 from koji_containerbuild.rules.nvr import NVR, check_component_suffix
 from koji_containerbuild.source.checkout import Checkout
+from koji_containerbuild.source.repodata import version_of
 from koji_containerbuild.source.unfetched import warn_of_submodules
 from koji_containerbuild.tasks.files import resolve_files
 from koji_containerbuild.tasks.parents import Parents, resolve_parents
@@ -91,8 +92,10 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
     with stage(place, "repos"):
         repos = authority.repos(request)
         files = as_the_site_fetches(repos.files, place.config.repos)
+        main_rpm = tree.settings.version_from_rpm
+        version = main_rpm and version_of(main_rpm, files, arches, place.config.repos.ca_bundle)
     with stage(place, "name"):
-        wish = _wish(request, tree, parents, place, created)
+        wish = _wish(request, tree, parents, place, created, version)
         check_component_suffix(wish.identity.component, place.config.naming.component_suffix)
         authority.check_component(wish.identity.component)
         nvr = authority.number(_possible(wish))
@@ -111,7 +114,12 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         created=created,
         koji=authority.facts(repos),
         userdata=request.options.userdata,
-        warnings=(*tree.settings.warnings, *warn_of_submodules(checkout), *fetched.warnings),
+        warnings=(
+            *tree.settings.warnings,
+            *wish.warnings,
+            *warn_of_submodules(checkout),
+            *fetched.warnings,
+        ),
     )
     return Prepared(plan, checkout.root)
 
@@ -138,11 +146,26 @@ def _arches(
 
 
 def _wish(
-    request: BuildRequest, tree: SourceTree, parents: Parents, place: Place, created: int
+    request: BuildRequest,
+    tree: SourceTree,
+    parents: Parents,
+    place: Place,
+    created: int,
+    version: str,
 ) -> Wish:
-    written = tree.dockerfile.labels(parents.environment)
-    identity = label_rules.identity(written)
-    return Wish(place.config, request, identity, tree, written, created)
+    """`version`: of the main RPM; empty: that of the label counts."""
+    labels = tree.dockerfile.labels(parents.environment)
+    warnings: tuple[str, ...] = ()
+    if version:
+        written = label_rules.of(labels, "version")
+        if written not in ("", version):
+            warnings = (
+                f"The label version of the Dockerfile is '{written}'; the image gets '{version}', "
+                f"the version of the RPM {tree.settings.version_from_rpm} (container.yaml).",
+            )
+        labels = label_rules.Written({**labels, "version": version}, labels.lines)
+    identity = label_rules.identity(labels)
+    return Wish(place.config, request, identity, tree, labels, created, warnings)
 
 
 def _possible(wish: Wish) -> Wish:
@@ -155,7 +178,10 @@ def _possible(wish: Wish) -> Wish:
 
 def _labels(wish: Wish, release: str) -> dict[str, str]:
     site, commit = wish.config.labels, wish.tree.checkout.commit
-    return label_rules.to_add(site, wish.labels, release, commit, wish.created)
+    labels = label_rules.to_add(site, wish.labels, release, commit, wish.created)
+    if wish.tree.settings.version_from_rpm:
+        labels["version"] = wish.identity.version
+    return labels
 
 
 def _source(request: BuildRequest, checkout: Checkout) -> Source:

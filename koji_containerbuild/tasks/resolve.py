@@ -57,8 +57,9 @@ class Wish:
     request: BuildRequest
     identity: label_rules.Identity
     tree: SourceTree
-    labels: Mapping[str, str]  # of the Dockerfile
+    labels: Mapping[str, str]  # of the Dockerfile; with the version of the main RPM
     created: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def release(self) -> str:

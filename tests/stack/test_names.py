@@ -55,6 +55,22 @@ def test_a_counted_release_has_the_disttag_of_the_build_tag(stack: Stack, builds
     assert [*with_dist, without, other] == ["1.fc43", "2.fc43", "3", "4.el9"]
 
 
+def test_the_version_can_be_that_of_an_rpm_in_the_repo_of_the_tag(stack: Stack, builds: Builds):
+    dockerfile = STATIC.replace(
+        "@LABELS@", 'LABEL com.redhat.component="@NAME@-container" name="demo/@NAME@"'
+    )
+    files = {**FILES, "container.yaml": "version:\n  from_rpm: hello\n"}
+    source = builds.source(dockerfile, files)
+    with configured(stack, "[naming]\ndisttag = .fc43"):
+        made = builds.start(source).done()
+    assert made.nvr == f"{source.component}-2.4-1.fc43"
+    assert builds.image(made).config["config"]["Labels"]["version"] == "2.4"
+    builds.change(source, {"container.yaml": "version:\n  from_rpm: hallo\n"})
+    refused = builds.start(builds.change(source, {"x": "y"})).done()
+    assert "have no RPM hallo for x86_64 (looked in: koji-containerbuild-" in refused.fault
+    assert "Did you mean hello?" in refused.fault or "hello" in refused.fault
+
+
 def test_a_component_must_end_as_the_site_says(stack: Stack, builds: Builds):
     with configured(stack, "[naming]\ncomponent_suffix = -image"):
         refused = builds.build(STATIC, FILES)

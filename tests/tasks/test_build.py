@@ -48,6 +48,7 @@ from tests.fakes.file_server import file_server
 from tests.fakes.git import GitRepo, old_server
 from tests.fakes.koji_session import STATES, FakeKojiSession
 from tests.fakes.registry import FakeRegistry, Fault
+from tests.fakes.yum_repo import package, serving
 
 HUB = "https://koji.example.com/kojihub"
 LABELS = 'LABEL com.redhat.component="web-container" name="fedora/web" version="1.0"\n'
@@ -319,6 +320,43 @@ def test_a_component_must_end_as_the_site_says(site: Site):
     site.config = replace(site.config, naming=NamingConfig(component_suffix="-image"))
     with pytest.raises(BadRequest, match=r'LABEL com.redhat.component="web-container-image"'):
         site.run()
+    assert not site.hub.reserved
+
+
+@pytest.fixture
+def hugo(site: Site, tmp_path: Path) -> Iterator[str]:
+    """The URL of a .repo file; its repo has hugo 0.111."""
+    with serving(tmp_path / "repos") as repos:
+        repos.add("x86_64", package("hugo", "0.111-4.fc43"), package("hugo", "0.92-1"))
+        url = "https://r.example.com/x.repo"
+        site.read[url] = f"[x]\nbaseurl={repos.url}/$basearch\n"
+        yield url
+
+
+def test_the_version_can_be_that_of_an_rpm(site: Site, hugo: str):
+    without = DOCKERFILE.replace(' version="1.0"', "")
+    site.commit(without, container_yaml="version: {from_rpm: hugo}\n")
+    answer = site.run(yum_repourls=[hugo])
+    assert answer["repositories"][0].endswith(":0.111-1")
+    assert {"latest", "0.111", "0.111-1"} <= site.tags()
+    assert "web-container-0.111-1" in site.hub.builds
+    assert json.loads(site.log("plan.json"))["labels"]["version"] == "0.111"
+    assert "user_warnings" not in answer
+
+
+def test_the_version_of_the_rpm_wins_over_the_label_with_a_warning(site: Site, hugo: str):
+    site.commit(container_yaml="version: {from_rpm: hugo}\n")
+    answer = site.run(yum_repourls=[hugo], scratch=True)
+    assert answer["user_warnings"] == [
+        "The label version of the Dockerfile is '1.0'; the image gets '0.111', the version of the "
+        "RPM hugo (container.yaml)."
+    ]
+
+
+def test_an_rpm_that_is_not_there_is_told_before_a_number_is_taken(site: Site, hugo: str):
+    site.commit(container_yaml="version: {from_rpm: hogo}\n")
+    with pytest.raises(BadRequest, match="no RPM hogo for x86_64.*Did you mean hugo?"):
+        site.run(yum_repourls=[hugo])
     assert not site.hub.reserved
 
 
