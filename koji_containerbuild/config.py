@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +63,12 @@ class ReposConfig:
 
 @dataclass(frozen=True)
 class NamingConfig:
-    """[naming]: what builds are called."""
+    """[naming]: what builds are called, and labels that are made of others."""
 
     disttag: str = ""  # behind a counted release: text like .fc43, or `tag`: the build tag's
     component_suffix: str = ""  # that every component must end in; empty: no rule
+    info_url: str = ""  # of the label `url`; {name}, {version} and so on are filled in
+    vcs_url: bool = False  # whether images get the label vcs-url
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
+    equal_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # groups by any name
 
     @property
     def parent_registry(self) -> str:
@@ -166,8 +170,33 @@ def load(path: Path) -> Config:
         if name not in hints:
             raise ConfigError(f"{path}: unknown section [{name}].", do=_nearest(name, hints))
         given = dict(parser.items(name))
-        sections[name] = given if name == "labels" else _section(hints[name], given, path, name)
-    return Config(**sections)
+        if name == "labels":
+            sections[name] = given
+        elif name == "equal_labels":
+            sections[name] = {key: _group(key, text, path) for key, text in given.items()}
+        else:
+            sections[name] = _section(hints[name], given, path, name)
+    config = Config(**sections)
+    _check_info_url(config.naming.info_url, path)
+    return config
+
+
+def _group(key: str, text: str, path: Path) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if len(names) < 2:
+        raise ConfigError(
+            f"{path}: {key} in [equal_labels] is '{text}'.", do="Name two labels or more."
+        )
+    return names
+
+
+def _check_info_url(url: str, path: Path) -> None:
+    unknown = re.sub(r"\{(component|name|version|release)\}", "", url)
+    if "{" in unknown or "}" in unknown:
+        raise ConfigError(
+            f"{path}: info_url in [naming] is '{url}'.",
+            do="Only {component}, {name}, {version} and {release} are filled in.",
+        )
 
 
 def _section(kind: Any, given: Mapping[str, str], path: Path, section: str) -> Any:

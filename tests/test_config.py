@@ -89,3 +89,29 @@ def test_the_candidate_registry_is_the_one_of_parents_unless_another_is_named(tm
     assert config.parent_registry == "r:1"
     assert [config.is_insecure(host) for host in ("r:1", "p:2", "q:3")] == [True, True, False]
     assert read(tmp_path, text + "default_registry = p:2\n").parent_registry == "p:2"
+
+
+def test_groups_of_equal_labels_and_the_url_of_images_are_read(tmp_path: Path):
+    path = tmp_path / "builder.conf"
+    path.write_text(
+        "[equal_labels]\nany = a, io.k8s.B\n[naming]\ninfo_url = https://x/{name}/{release}\n"
+    )
+    config = load(path)
+    assert config.equal_labels == {"any": ("a", "io.k8s.B")}
+    assert config.naming.info_url == "https://x/{name}/{release}"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[equal_labels]\nany = a\n", r"any in \[equal_labels\] is 'a'. Name two"),
+        ("[naming]\ninfo_url = https://x/{nmae}\n", "info_url in .* Only {component}, {name}"),
+        ("[naming]\ninfo_url = https://x/{name.__class__}\n", "info_url in"),
+        ("[naming]\ninfo_url = https://x/{name\n", "info_url in"),
+    ],
+)
+def test_a_wrong_rule_for_labels_is_refused(tmp_path: Path, text: str, words: str):
+    path = tmp_path / "builder.conf"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load(path)

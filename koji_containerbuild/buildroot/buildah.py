@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -121,6 +121,11 @@ class Buildah:
         )  # fmt: skip
         if status:
             raise _instruction_failed(tail.decode(errors="replace"), status)
+
+    def labels(self, image: str) -> Mapping[str, str]:
+        """As they are in the image's config."""
+        config = json.loads(self._about(image)["Config"]).get("config") or {}
+        return dict(config.get("Labels") or {})
 
     def layer_sizes(self, image: str) -> Sequence[int]:
         """From the store's own manifest, whose layers are not compressed."""

@@ -13,6 +13,7 @@ from typing import Optional
 
 from koji_containerbuild.buildroot import host
 from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo, copy_files
+from koji_containerbuild.buildroot.stages.check_labels import check_labels
 from koji_containerbuild.buildroot.stages.fetch_files import fetch_files
 from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
 from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
@@ -28,7 +29,7 @@ from koji_containerbuild.buildroot.stages.push import (
 )
 from koji_containerbuild.buildroot.stages.report import report
 from koji_containerbuild.buildroot.stages.repos import repos
-from koji_containerbuild.buildroot.stages.rewrite_from import rewrite_from
+from koji_containerbuild.buildroot.stages.rewrite_from import release_env, rewrite_from
 from koji_containerbuild.buildroot.step import Steps
 from koji_containerbuild.buildroot.tools import Builder, BuildJob, Tools
 from koji_containerbuild.contract.image import ArchImage, Rpm
@@ -54,17 +55,17 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         fetch_files(plan.files, context, tools.files)
 
     with step("edit Dockerfile"):
-        help_text = checkout.read(plan.source.subfolder, HELP_SOURCE)
-        help_file = help_page(help_text, plan, files)
+        help_file = help_page(checkout.read(plan.source.subfolder, HELP_SOURCE), plan, files)
         added = f"{inject_labels(plan, arch)}\n{copy_files(files)}"
-        text = rewrite_from(dockerfile, pinned, added)
+        begin = release_env(plan)
+        text = rewrite_from(dockerfile, pinned, added, begin)
         buildinfo(dockerfile.text, text, image_name(plan), files)
 
     with step("parents and repos"):
         local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
         has_repos = has_repo_layer(dockerfile, pinned, local)
         recipe = tools.work / "Dockerfile"
-        recipe.write_text(rewrite_from(dockerfile, local, added), encoding="utf-8")
+        recipe.write_text(rewrite_from(dockerfile, local, added, begin), encoding="utf-8")
 
     name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
     with removing(name, tools.builder), ThreadPoolExecutor(2) as aside:
@@ -72,7 +73,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         parent = aside.submit(parent_image, tools.registry, base_of(dockerfile, pinned), arch)
         with step("build"):
             job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
-            said = build(job, tools)
+            said = build(job, plan, tools)
 
         seen = aside.submit(look_inside, name, plan, has_repos, tools.builder, step)
         with step("push"):
@@ -104,11 +105,13 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
     return Outcome(arch, image=pushed.digest, report=digest)
 
 
-def build(job: BuildJob, tools: Tools) -> tuple[int, int]:
+def build(job: BuildJob, plan: BuildPlan, tools: Tools) -> tuple[int, int]:
     """Run the builder; where its output is in the log: first byte, byte after the last."""
     begin = tools.console.size
     tools.builder.build(job, tools.console)
-    return begin, tools.console.size
+    end = tools.console.size
+    check_labels(plan, tools.builder.labels(job.image))
+    return begin, end
 
 
 @dataclass(frozen=True)

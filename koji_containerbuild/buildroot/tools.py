@@ -40,6 +40,9 @@ class Builder(Protocol):
     def build(self, job: BuildJob, console: Console) -> None:
         """Build. Raises InstructionFailed."""
 
+    def labels(self, image: str) -> Mapping[str, str]:
+        """The labels of an image in the store, with those of its parent."""
+
     def layer_sizes(self, image: str) -> Sequence[int]:
         """Bytes of each layer, uncompressed, oldest first."""
 

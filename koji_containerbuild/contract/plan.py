@@ -126,6 +126,7 @@ class BuildPlan:
     koji: Optional[KojiFacts] = None  # None: built without Koji
     userdata: Optional[Mapping[str, Any]] = None
     warnings: tuple[str, ...] = ()
+    release_env: str = ""  # ENV that holds the release, in every stage; empty: none
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -6,8 +6,8 @@ Names: the Container Application Generic Labels of Project Atomic, with their ol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from koji_containerbuild.errors import BadRequest
@@ -26,7 +26,11 @@ OLD_SPELLINGS = {
     "install": "INSTALL",
     "uninstall": "UNINSTALL",
 }
-KEPT = ("distribution-scope", "com.redhat.license_terms")  # the Dockerfile's own value stays
+SCOPE = "distribution-scope"
+SCOPES = ("private", "authoritative-source-only", "restricted", "public")  # ever more public
+LONGEST_REPOSITORY = 255  # characters; the distribution project's limit
+LONGEST_NAME = 255 - len("Dockerfile.original-")  # the image keeps files of that name
+KEPT = (SCOPE, "com.redhat.license_terms")  # the Dockerfile's own value stays
 _BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -54,7 +58,7 @@ def identity(labels: Mapping[str, str]) -> Identity:
     >>> identity({"com.redhat.component": "web-container", "name": "f/web", "version": "1"})
     Identity(component='web-container', name='f/web', version='1', release='')
     """
-    missing = [key for key in ("com.redhat.component", "name", "version") if not of(labels, key)]
+    missing = [key for key in REQUIRED if not of(labels, key)]
     if missing:
         what = "label" if len(missing) == 1 else "labels"
         raise BadRequest(
@@ -62,15 +66,17 @@ def identity(labels: Mapping[str, str]) -> Identity:
             do="Add, in its last stage: "
             + " ".join(["LABEL", *(f'{key}="{_EXAMPLE[key]}"' for key in missing)]),
         )
+    component, name, version = REQUIRED
     release = of(labels, "release")
     return Identity(
-        component=check_name(of(labels, "com.redhat.component")),
-        name=_check_repository(of(labels, "name")),
-        version=check_version(of(labels, "version")),
-        release=check_release(release) if release else "",
+        component=check_name(of(labels, component), _called(labels, component)),
+        name=_check_repository(of(labels, name), _called(labels, name)),
+        version=check_version(of(labels, version), _called(labels, version)),
+        release=check_release(release, _called(labels, "release")) if release else "",
     )
 
 
+REQUIRED = ("com.redhat.component", "name", "version")
 _EXAMPLE = {"com.redhat.component": "web-container", "name": "fedora/web", "version": "1.0"}
 
 
@@ -79,38 +85,153 @@ def of(labels: Mapping[str, str], key: str) -> str:
     return labels.get(key) or labels.get(OLD_SPELLINGS.get(key, ""), "")
 
 
-def _check_repository(name: str) -> str:
+def _called(labels: Mapping[str, str], key: str) -> str:
+    """The label as the user wrote it, and where.
+
+    >>> _called(Written({"Name": "x"}, {"Name": 5}), "name")
+    'The label Name in line 5 of the Dockerfile'
+    """
+    spelling = key if labels.get(key) else OLD_SPELLINGS.get(key, key)
+    lines = labels.lines if isinstance(labels, Written) else {}
+    where = f" in line {lines[spelling]} of the Dockerfile" if spelling in lines else ""
+    return f"The label {spelling}{where}"
+
+
+def _check_repository(name: str, called: str) -> str:
+    if len(name) > LONGEST_REPOSITORY:
+        raise BadRequest(
+            f"{called} has {len(name)} characters, and a registry takes {LONGEST_REPOSITORY}.",
+            do="Shorten it.",
+        )
     if not REPOSITORY.fullmatch(name) or "." in name.partition("/")[0]:
         raise BadRequest(
-            f"The label name is '{name}', which is no path in a registry.",
+            f"{called} is '{name}', which is no path in a registry.",
             do="Write it like fedora/web: lower case, no registry, no tag, "
             "and no dot before the first slash.",
         )
     return name
 
 
-def to_add(
-    site: Mapping[str, str], written: Mapping[str, str], release: str, commit: str, created: int
-) -> dict[str, str]:
-    """The labels that we put on the image, the same on every arch.
+@dataclass(frozen=True)
+class SiteLabels:
+    """What the site's configuration says of labels."""
 
-    `created` is in seconds since 1970. A label of the Dockerfile gives way, save those in KEPT.
-    """
-    labels = {key: value for key, value in site.items() if not (key in KEPT and key in written)}
-    for key, old in OLD_SPELLINGS.items():
-        if key not in written and old in written:
-            labels[key] = written[old]
-    when = datetime.fromtimestamp(created, timezone.utc)
-    labels |= {
-        "build-date": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "release": release,
-        "vcs-ref": commit,
-        "vcs-type": "git",
-    }
+    values: Mapping[str, str] = field(default_factory=dict)  # put on every image
+    equal: Sequence[Sequence[str]] = ()  # groups of labels that should agree
+    info_url: str = ""  # of the label `url`, with {name} and the like; empty: no such label
+    vcs_url: bool = False  # whether to write the label vcs-url
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a build when its labels are made."""
+
+    release: str
+    commit: str
+    url: str  # of the git repository
+    created: int  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class Added:
+    """The labels that we put on the image, the same on every arch."""
+
+    labels: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def to_add(site: SiteLabels, written: Mapping[str, str], facts: Facts) -> Added:
+    """A label of the Dockerfile gives way, save those in KEPT. Raises BadRequest."""
+    labels = {k: value for k, value in site.values.items() if not (k in KEPT and k in written)}
+    labels |= _automatic(site, written, facts)
+    _check_file_name(written, facts.release)
+    warnings = [*_aliases(labels, written), *_equal(labels, written, site.equal)]
     for key, value in labels.items():
         if _BAD.search(key + value) or "\n" in key + value:
             raise BadRequest(f"The label {key!r} holds a control character.", do="Remove it.")
+    return Added(labels, tuple(warnings))
+
+
+def _check_file_name(written: Mapping[str, str], release: str) -> None:
+    name = "-".join((*(of(written, key) for key in ("name", "version")), release))
+    if len(name) > LONGEST_NAME:
+        raise BadRequest(
+            f"The labels name, version and release have {len(name)} characters together. A file in "
+            f"the image is named after them, and may have {LONGEST_NAME}.",
+            do="Shorten the name.",
+        )
+
+
+def _automatic(site: SiteLabels, written: Mapping[str, str], facts: Facts) -> dict[str, str]:
+    when = datetime.fromtimestamp(facts.created, timezone.utc)
+    labels = {
+        "build-date": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "release": facts.release,
+        "vcs-ref": facts.commit,
+        "vcs-type": "git",
+    }
+    if site.vcs_url:
+        labels["vcs-url"] = facts.url
+    if site.info_url:
+        named = {key.rpartition(".")[2]: of(written, key) for key in REQUIRED}
+        known = {**named, "release": facts.release}
+        labels["url"] = re.sub(r"\{(\w+)\}", lambda m: known.get(m[1], m[0]), site.info_url)
     return labels
+
+
+def _aliases(labels: dict[str, str], written: Mapping[str, str]) -> Iterator[str]:
+    """An old spelling brings the new one along; where they differ, the old one gives way."""
+    for key, old in OLD_SPELLINGS.items():
+        if old not in written:
+            continue
+        value = labels.get(key) or written.get(key)
+        if not value:
+            labels[key] = written[old]
+        elif value != written[old]:
+            labels[old] = value
+            if written.get(key):
+                yield (
+                    f"{_called(written, key)} is '{written[key]}', and its old spelling {old} is "
+                    f"'{written[old]}'. Both are '{value}' in the image; remove {old}."
+                )
+
+
+def _equal(
+    labels: dict[str, str], written: Mapping[str, str], groups: Sequence[Sequence[str]]
+) -> Iterator[str]:
+    """The first label of a group that is there gives its value to those that are not."""
+    for group in groups:
+        values = {key: labels.get(key) or written.get(key, "") for key in group}
+        there = {key: value for key, value in values.items() if value}
+        if not there:
+            continue
+        first = next(iter(there))
+        labels |= {key: there[first] for key in group if key not in there}
+        for key, value in there.items():
+            if value != there[first]:
+                yield (
+                    f"The labels {first} and {key} should be equal, and are '{there[first]}' and "
+                    f"'{value}'."
+                )
+
+
+def check_scope(own: str, parent: str, image: str) -> None:
+    """An image may not be more public than its parent. Empty: the label is not there.
+
+    `image` is the parent's name. Raises BadRequest.
+    """
+    for value, whose in ((own, "of the image"), (parent, f"of the parent image {image}")):
+        if own and value and value not in SCOPES:
+            raise BadRequest(
+                f"The label {SCOPE} {whose} is '{value}', which is none that we know.",
+                do=f"From the least to the most public they are: {', '.join(SCOPES)}.",
+            )
+    if own and parent and SCOPES.index(own) > SCOPES.index(parent):
+        raise BadRequest(
+            f"The label {SCOPE} is '{own}', which is more public than the '{parent}' of the parent "
+            f"image {image}.",
+            do=f"Write LABEL {SCOPE}={parent}, or stand on another parent.",
+        )
 
 
 def instruction(labels: Mapping[str, str]) -> str:
@@ -119,9 +240,10 @@ def instruction(labels: Mapping[str, str]) -> str:
     >>> instruction({"price": '5 $ "net"'})
     'LABEL "price"="5 \\$ \\"net\\""'
     """
-    words = [f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(labels.items())]
+    words = [f"{quoted(key)}={quoted(value)}" for key, value in sorted(labels.items())]
     return " \\\n      ".join([f"LABEL {words[0]}", *words[1:]])
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A word of a LABEL or ENV instruction that stands for this very text."""
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'

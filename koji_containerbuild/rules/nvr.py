@@ -11,6 +11,7 @@ RELEASE = re.compile(r"[0-9]+(?:[._]?[a-zA-Z0-9]+)*")
 ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)*")
 DISTTAG = re.compile(r"\.[a-zA-Z][a-zA-Z0-9]*(?:[._][a-zA-Z0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+LONGEST = 255  # bytes of a file name: each part of the name is a folder of Koji's
 VERSION = re.compile(r"[A-Za-z0-9+._~^]+")
 
 
@@ -40,17 +41,25 @@ class NVR:
         return f"{self.name}-{self.version}-{self.release}"
 
 
-def check_name(component: str) -> str:
-    """The Koji package name, from the label com.redhat.component. Raises BadRequest."""
+def check_name(component: str, called: str = "The label com.redhat.component") -> str:
+    """The Koji package name; `called` is where it stands. Raises BadRequest."""
     if not NAME.fullmatch(component):
         raise BadRequest(
-            f"The label com.redhat.component is '{component}', which is no package name.",
-            do="Use letters, digits and + . _ - only.",
+            f"{called} is '{component}', which is no package name.",
+            do="Begin with a letter or a digit, and use letters, digits and + . _ - only.",
         )
+    _check_length(component, called)
     return component
 
 
-def check_version(version: str) -> str:
+def _check_length(text: str, called: str) -> None:
+    if len(text) > LONGEST:
+        raise BadRequest(
+            f"{called} has {len(text)} characters, and Koji takes {LONGEST}.", do="Shorten it."
+        )
+
+
+def check_version(version: str, called: str = "The label version") -> str:
     """A version that Koji and a registry tag can hold. Raises BadRequest.
 
     >>> check_version("2.4")
@@ -58,13 +67,14 @@ def check_version(version: str) -> str:
     """
     if "-" in version or "/" in version or not VERSION.fullmatch(version):
         raise BadRequest(
-            f"The label version is '{version}', which Koji cannot hold.",
+            f"{called} is '{version}', which Koji cannot hold.",
             do="Use letters, digits and + . _ ~ ^ only: no dash, no slash, no blank.",
         )
+    _check_length(version, called)
     return version
 
 
-def check_release(release: str) -> str:
+def check_release(release: str, called: str = "The release") -> str:
     """A release that is given, not counted. Raises BadRequest.
 
     >>> check_release("3.fc43")
@@ -72,9 +82,10 @@ def check_release(release: str) -> str:
     """
     if not RELEASE.fullmatch(release):
         raise BadRequest(
-            f"The release '{release}' is not valid.",
+            f"{called} is '{release}', which is no release.",
             do="Begin with a digit; then letters and digits, joined by single dots or underscores.",
         )
+    _check_length(release, called)
     return release
 
 

@@ -24,7 +24,8 @@ class Parents:
     """The images that the Dockerfile stands on."""
 
     pinned: tuple[Parent, ...]
-    environment: Mapping[str, str]  # ENV of the last stage's parent
+    environment: Mapping[str, str]  # ENV of the image that the last stage stands on
+    labels: Mapping[str, str]  # of that image
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Found:
 
     pinned: Pullspec  # at the digest of its index, or of its manifest
     environment: Mapping[str, str]
+    labels: Mapping[str, str]
 
 
 def resolve_parents(
@@ -60,6 +62,7 @@ def resolve_parents(
     parents: dict[str, Parent] = {}
     looked_up: dict[Pullspec, Found] = {}
     environment: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
     for stage in dockerfile.stages:
         if stage.parent is None or stage.parent in parents:
             continue
@@ -68,8 +71,8 @@ def resolve_parents(
         looked_up[wanted.spec] = found
         parents[stage.parent] = Parent(stage.parent, str(wanted.spec), str(found.pinned))
         if wanted.stood_on:
-            environment = found.environment
-    return Parents(tuple(parents.values()), environment)
+            environment, labels = found.environment, found.labels
+    return Parents(tuple(parents.values()), environment, labels)
 
 
 def _check_platform(stage: Stage, arches: Sequence[str]) -> None:
@@ -129,7 +132,8 @@ def look_up(wanted: Wanted, arches: Sequence[str], registry: Registry) -> Found:
         config = _json(wanted, registry.config(spec, image))
         _check_arch(wanted, config, arch, arches)
         configs.append(config)
-    return Found(wanted.spec.at_digest(manifest.digest), _environment(configs[0]))
+    pinned = wanted.spec.at_digest(manifest.digest)
+    return Found(pinned, _environment(configs[0]), _labels(configs[0]))
 
 
 def _environment(config: Mapping[str, Any]) -> Mapping[str, str]:
@@ -137,6 +141,12 @@ def _environment(config: Mapping[str, Any]) -> Mapping[str, str]:
     entries = settings.get("Env") if isinstance(settings, dict) else None
     pairs = (str(entry).partition("=") for entry in (entries if isinstance(entries, list) else ()))
     return {name: value for name, _, value in pairs}
+
+
+def _labels(config: Mapping[str, Any]) -> Mapping[str, str]:
+    settings = config.get("config")
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    return {k: str(v) for k, v in labels.items()} if isinstance(labels, dict) else {}
 
 
 def _manifest(wanted: Wanted, spec: Pullspec, registry: Registry) -> Manifest:

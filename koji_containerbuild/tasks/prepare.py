@@ -5,7 +5,7 @@ taken. With Koji or without, the page is the same; who decides is another one.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         check_component_suffix(wish.identity.component, place.config.naming.component_suffix)
         authority.check_component(wish.identity.component)
         nvr = authority.number(_possible(wish))
+        added = _labels(wish, nvr.release)
     plan = BuildPlan(
         nvr=nvr,
         scratch=request.options.scratch,
@@ -107,7 +108,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         arches=arches,
         parents=parents.pinned,
         repos=files,
-        labels=_labels(wish, nvr.release),
+        labels=added.labels,
         destination=destination(wish, nvr.release),
         limits=limited,
         files=fetched.files,
@@ -119,7 +120,9 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
             *wish.warnings,
             *warn_of_submodules(checkout),
             *fetched.warnings,
+            *added.warnings,
         ),
+        release_env=tree.settings.release_env,
     )
     return Prepared(plan, checkout.root)
 
@@ -165,7 +168,16 @@ def _wish(
             )
         labels = label_rules.Written({**labels, "version": version}, labels.lines)
     identity = label_rules.identity(labels)
+    _check_scope(labels, parents, tree.dockerfile.final_parent, place)
     return Wish(place.config, request, identity, tree, labels, created, warnings)
+
+
+def _check_scope(
+    labels: Mapping[str, str], parents: Parents, parent: Optional[str], place: Place
+) -> None:
+    key = label_rules.SCOPE
+    own = labels.get(key, place.config.labels.get(key, ""))
+    label_rules.check_scope(own, parents.labels.get(key, ""), str(parent))
 
 
 def _possible(wish: Wish) -> Wish:
@@ -176,12 +188,17 @@ def _possible(wish: Wish) -> Wish:
     return wish
 
 
-def _labels(wish: Wish, release: str) -> dict[str, str]:
-    site, commit = wish.config.labels, wish.tree.checkout.commit
-    labels = label_rules.to_add(site, wish.labels, release, commit, wish.created)
-    if wish.tree.settings.version_from_rpm:
-        labels["version"] = wish.identity.version
-    return labels
+def _labels(wish: Wish, release: str) -> label_rules.Added:
+    config, checkout = wish.config, wish.tree.checkout
+    of_rpm = {"version": wish.identity.version} if wish.tree.settings.version_from_rpm else {}
+    site = label_rules.SiteLabels(
+        values={**config.labels, **of_rpm},
+        equal=tuple(config.equal_labels.values()),
+        info_url=config.naming.info_url,
+        vcs_url=config.naming.vcs_url,
+    )
+    facts = label_rules.Facts(release, checkout.commit, checkout.url, wish.created)
+    return label_rules.to_add(site, wish.labels, facts)
 
 
 def _source(request: BuildRequest, checkout: Checkout) -> Source:

@@ -108,12 +108,32 @@ def test_an_image_is_its_parents_layers_and_exactly_one_more(site: Site):
 
 def test_the_labels_of_the_plan_and_the_arch_are_on_the_image(site: Site):
     _, config = site.image(site.build(site.plan("FROM fedora:43\nLABEL vendor=mine\n")))
-    assert config["config"]["Labels"] == {
-        "vendor": "Fedora",
-        "release": "3",
-        "architecture": "x86_64",
-    }
+    assert config["config"]["Labels"] == {**PLAN.labels, "architecture": "x86_64"}
     assert not config["config"]["Hostname"]
+
+
+def test_an_image_that_bears_another_name_than_planned_is_not_pushed(site: Site):
+    plan = site.plan("FROM fedora:43\nLABEL Version=2\n")
+    plan = dataclasses.replace(
+        plan, labels={k: v for k, v in plan.labels.items() if k not in ("name", "version")}
+    )
+    with pytest.raises(StageFailed) as caught:
+        site.build(plan)
+    assert caught.value.failure.stage == "build"
+    assert caught.value.failure.cause == (
+        "The label name of the image is '', and the build is planned with 'fedora/web'. "
+        "The label version of the image is '2', and the build is planned with '1.0'."
+    )
+    assert not [tag for repo, tag in site.fake.tags if repo == "fedora/web"]
+
+
+def test_the_release_is_in_the_environment_of_every_stage(site: Site):
+    text = "FROM scratch AS one\nFROM fedora:43\nRUN write /x\nFROM one\nLABEL a=$NR\n"
+    plan = dataclasses.replace(site.plan(text), release_env="NR")
+    _, config = site.image(site.build(plan))
+    assert site.builder.built[0].count('\nENV NR="3"\n') == 3
+    assert 'FROM one\nENV NR="3"\nLABEL' in site.builder.built[0]
+    assert config["config"]["Labels"]["a"] == "3"
 
 
 def test_the_same_plan_gives_the_same_digest(site: Site):

@@ -13,7 +13,7 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,6 @@ from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, goarch, sha256, to_bytes
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.dockerfile import parse
-from tests.fakes.docker_words import read_labels
 
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 EMPTY: dict[str, Any] = {
@@ -119,10 +118,9 @@ class FakeBuilder:
             if line.startswith("COPY --from="):
                 files.update(self._copied(job, line))
         image = self._on(self.images[final], files, job.created, "build")
-        labels = text[text.rindex("LABEL ") :].partition("\nCOPY")[0].strip()
         image.config["config"] = {
             **image.config["config"],
-            "Labels": read_labels(labels),
+            "Labels": {**(image.config["config"].get("Labels") or {}), **dockerfile.labels({})},
             "Hostname": "a1b2",
         }
         self.images[job.image] = image
@@ -141,6 +139,9 @@ class FakeBuilder:
         config["rootfs"]["diff_ids"].append(sha256(data))
         config["history"].append({"created_by": "x", "comment": f"FROM {comment} localhost/x"})
         return Image(config, [*parent.layers, data])
+
+    def labels(self, image: str) -> Mapping[str, str]:
+        return self.images[image].config["config"]["Labels"]
 
     def layer_sizes(self, image: str) -> Sequence[int]:
         return [len(data) for data in self.images[image].layers]

@@ -25,7 +25,13 @@ PLAN = BuildPlan(
     arches=("x86_64",),
     parents=(),
     repos=(),
-    labels={"vendor": "Fedora", "release": "3"},
+    labels={
+        "com.redhat.component": "web-container",
+        "name": "fedora/web",
+        "version": "1.0",
+        "vendor": "Fedora",
+        "release": "3",
+    },
     destination=Destination(
         "reg.example.com/fedora/web", "f43-x7k2q-2026", "1.0-3", ("latest", "1.0")
     ),

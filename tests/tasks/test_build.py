@@ -227,6 +227,30 @@ def test_a_scratch_build_has_its_reports_with_the_task(site: Site):
     assert json.loads(site.log("changes.json"))["previous"]["changes"]["old"] == NAME
 
 
+def test_labels_that_disagree_are_mended_with_a_warning(site: Site):
+    site.config = dataclasses.replace(site.config, equal_labels={"any": ("summary", "k8s")})
+    site.commit(f"{DOCKERFILE}LABEL Version=2 summary=a k8s=b\n")
+    warnings = site.run()["user_warnings"]
+    assert "version in line 2 of the Dockerfile is '1.0', and its old spelling" in warnings[0]
+    assert "summary and k8s should be equal" in warnings[1]
+
+
+def test_an_image_more_public_than_its_parent_is_refused(site: Site):
+    builder = FakeBuilder(site.registry)
+    base = builder._on(builder.images["scratch"], {"x": b"x"}, 1, "base")
+    base.config["config"] = {"Labels": {"distribution-scope": "private"}}
+    push(site.registry, Pullspec(site.fake.host, "fedora", "43"), base)
+    site.commit(f"{DOCKERFILE}LABEL distribution-scope=public\n")
+    with pytest.raises(BadRequest, match="is 'public', which is more public than the 'private'"):
+        site.run()
+
+
+def test_the_release_of_the_build_is_in_its_environment(site: Site):
+    site.commit(container_yaml="set_release_env: NUMBER\n")
+    site.run()
+    assert 'ENV NUMBER="1"' in site.log("x86_64.log")
+
+
 def test_nothing_of_the_task_stays_on_the_host(site: Site):
     site.run()
     assert not site.left_over()
