@@ -19,6 +19,8 @@ from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.target import check_destination, no_such_target
 
+MOST_PRIORITY = 1000  # up or down; Koji's own are around 20
+
 # The channel and priority policies and kojiweb read a task's parameters by these names.
 koji.tasks.LEGACY_SIGNATURES["buildContainer"] = LEGACY_SIGNATURE
 
@@ -67,4 +69,9 @@ def _priority(offset: Any) -> int:
         )
     if offset < 0 and not context.session.hasPerm("admin"):
         raise koji.ActionNotAllowed("only admins may create high-priority tasks")
+    if abs(offset) > MOST_PRIORITY:
+        raise BadRequest(
+            f"The priority is a number beyond {MOST_PRIORITY}.",
+            do="Give what to add to the default priority: 5 makes the task wait for others.",
+        )
     return int(koji.PRIO_DEFAULT + offset)

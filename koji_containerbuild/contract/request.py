@@ -9,7 +9,8 @@ from koji_containerbuild.contract.options import BuildOptions
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.nvr import check_isolated_release, check_release
 from koji_containerbuild.rules.repos import check_repo_url
-from koji_containerbuild.rules.scm import SourceUrl
+from koji_containerbuild.rules.scm import SourceUrl, check_branch
+from koji_containerbuild.rules.userdata import check_userdata
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class BuildRequest:
             check_isolated_release(options.release or "")
         elif options.release:
             check_release(options.release)
+        check_branch(options.git_branch or "")
+        check_userdata(options.userdata or {})
         for url in options.yum_repourls:
             check_repo_url(url)
         return cls(SourceUrl.parse(src, on_this_machine), target, options)

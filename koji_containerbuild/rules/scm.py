@@ -15,6 +15,8 @@ from koji_containerbuild.errors import BadRequest
 SCHEMES = ("git", "git+http", "git+https", "git+ssh")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
+LONGEST_BRANCH = 250  # characters, as of a file: git keeps it as one
+_NOT_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|[\ud800-\udfff]")
 _FORM = "Write git+https://HOST/PATH/REPO#COMMIT, with the full commit id."
 
 
@@ -31,7 +33,7 @@ class SourceUrl:
     host: str
     repository: str  # path on the host, without leading slash and .git
     subfolder: str  # where the Dockerfile is; empty: the top
-    revision: str  # a commit id, or a branch or tag
+    revision: str  # a commit id, lower case, or a branch or tag
 
     @classmethod
     def parse(cls, text: str, on_this_machine: bool = False) -> SourceUrl:
@@ -57,13 +59,14 @@ class SourceUrl:
             )
         if not REVISION.fullmatch(parts.fragment) or ".." in parts.fragment:
             raise BadRequest(f"The revision '{parts.fragment}' is not valid.", do=_FORM)
+        commit = parts.fragment.lower()
         return cls(
             text=text,
             clone_url=_clone_url(parts.scheme, parts.netloc, parts.path),
             host=parts.netloc.rpartition("@")[2],
             repository=parts.path.strip("/").removesuffix(".git"),
             subfolder=_subfolder(parts.query),
-            revision=parts.fragment,
+            revision=commit if COMMIT.fullmatch(commit) else parts.fragment,
         )
 
     @property
@@ -78,6 +81,32 @@ class SourceUrl:
         """
         where = self.text.partition("#")[0].removeprefix("git+")
         return f"{where}#{commit}"
+
+
+def check_branch(name: str) -> str:
+    """A name that git gives to branches (git check-ref-format). Raises BadRequest.
+
+    >>> check_branch("feature/x.y")
+    'feature/x.y'
+    """
+    if name.startswith("refs/"):
+        raise BadRequest(
+            f"The branch is '{name:.200}', which is a full ref.",
+            do=f"Give the branch alone: --git-branch {name.removeprefix('refs/heads/'):.200}.",
+        )
+    parts = name.split("/")
+    if (
+        _NOT_IN_BRANCH.search(name)
+        or len(name) > LONGEST_BRANCH
+        or name in ("@", "HEAD")
+        or not all(parts)
+        or any(part.startswith((".", "-")) or part.endswith((".", ".lock")) for part in parts)
+    ):
+        raise BadRequest(
+            f"'{name:.200}' is not the name of a branch.",
+            do="Give the one that the commit is on, such as --git-branch f43.",
+        )
+    return name
 
 
 def _split(text: str) -> SplitResult:

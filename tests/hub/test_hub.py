@@ -102,6 +102,19 @@ def test_a_priority_that_is_no_number_is_refused(session, target, priority):
     assert container_tasks(session) == before
 
 
+@pytest.mark.parametrize("priority", [1001, 2**31, 2**62])
+def test_a_priority_that_no_database_holds_is_refused(session, target, priority):
+    before = container_tasks(session)
+    with pytest.raises(koji.ParameterError, match="a number beyond 1000"):
+        session.buildContainer(SOURCE, target, ASKED, priority)
+    assert container_tasks(session) == before
+
+
+def test_an_administrator_has_limits_too(hub):
+    with pytest.raises(koji.ParameterError, match="a number beyond 1000"):
+        hub.session("admin").buildContainer(SOURCE, "f43-containers", ASKED, priority=-(2**40))
+
+
 def test_the_task_carries_the_request_as_it_was_given(session, target):
     """rpkg sends every option, None where there is nothing to say, and skip_build false."""
     opts = {**ASKED, "scratch": True, "skip_build": False, "release": None, "compose_ids": None}

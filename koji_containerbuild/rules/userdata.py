@@ -1,0 +1,43 @@
+"""What a packager may have kept with a build: a JSON object that database and XML can hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from koji_containerbuild.errors import BadRequest
+
+LARGEST = 64 * 1024  # characters, as JSON
+DEEPEST = 20  # levels
+
+
+def check_userdata(value: Mapping[str, Any]) -> None:
+    """Raises BadRequest, naming the key."""
+    for where, item in _items(value, "userdata"):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise BadRequest(f"{where} is {item}, which JSON has no word for.", do=_TEXT)
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise BadRequest(f"{where} is a number of more than 64 bits.", do=_TEXT)
+    if len(json.dumps(value, default=str)) > LARGEST:
+        raise BadRequest(
+            f"userdata has more than {LARGEST} characters.", do="Keep it elsewhere, and link it."
+        )
+
+
+_TEXT = "Write it as a text."
+
+
+def _items(value: Any, where: str, level: int = 0) -> Iterator[tuple[str, Any]]:
+    """All that is not a map or a list, and the path to it."""
+    if level > DEEPEST:
+        raise BadRequest(f"userdata has more than {DEEPEST} levels.", do="Make it flatter.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _items(item, f"{where}.{key:.80}", level + 1)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _items(item, f"{where}[{number}]", level + 1)
+    else:
+        yield where, value
