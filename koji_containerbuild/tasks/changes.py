@@ -6,7 +6,7 @@ What cannot be learned fails no build: then the report says why it is not there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -97,7 +97,7 @@ def change_report(
     previous = known.get(previous_id or 0)
     parent = _parent_in_koji(images, [known[i] for i in parent_builds if i in known])
     parent = parent or _parent_in_registry(plan, images, tools.registry)
-    foreign = _foreign([compare(old, own) for old in (previous, parent) if old], own, tools)
+    foreign = _foreign([old for old in (previous, parent) if old], own, tools)
     own = _without(own, foreign)
     return ChangeReport(
         nvr=own.name,
@@ -162,21 +162,17 @@ def _in_registry(plan: BuildPlan, image: ArchImage, registry: Registry) -> Build
     raise ServiceError(f"The parent image of {image.arch} is not in its registry any more.")
 
 
-def _foreign(changes: Iterable[Changes], own: BuildFacts, tools: Tools) -> frozenset[Package]:
-    """Packages that seem to be new, and that no build can be known to have: Koji has none such."""
-    added = {
-        (package.name, package.arch, package.new)
-        for each in changes
-        for arch in each.arches
-        for package in (arch.packages.added if arch.packages else ())
-    }
-    ours = {
-        package
-        for image in own.images
-        for package in image.packages or ()
-        if (package.name, package.arch, package.evr) in added
-    }
-    return unknown_packages(tools.session, ours) if ours else frozenset()
+def _foreign(others: Sequence[BuildFacts], own: BuildFacts, tools: Tools) -> frozenset[Package]:
+    """Packages that seem to be new, and that no build can be known to have: Koji has none such.
+
+    Those that stand in the list of another build are Koji's, so nothing is asked of them.
+    """
+    lists = [image.packages for build in others for image in build.images if image.packages]
+    certain = {package for packages in lists for package in packages}
+    names = [{package.name for package in packages} for packages in lists]
+    ours = {package for image in own.images for package in image.packages or ()} - certain
+    unsure = [package for package in ours if any(package.name not in each for each in names)]
+    return unknown_packages(tools.session, unsure) if unsure else frozenset()
 
 
 def _without(build: BuildFacts, packages: frozenset[Package]) -> BuildFacts:

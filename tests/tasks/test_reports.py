@@ -130,6 +130,15 @@ def test_a_package_that_koji_does_not_have_is_not_called_new_each_time(hub, tool
     assert "Koji does not have\n" in report.text()
 
 
+def test_koji_is_not_asked_of_packages_that_another_build_has(hub, tools):
+    old = image(hub, "bash-5.1 jq-1.7")
+    base = as_build(hub, "base-1-1", image(hub, "bash-5.2"))
+    as_build(hub, "web-container-1.0-2", old, TAG)
+    new = image(hub, "bash-5.2 jq-1.7", parent="sha256:bash-5.2")
+    hub.refuse["getRPM"] = [koji.GenericError("asked")]
+    assert "asked" not in change_documents(PLAN, [new], tools, [base])["changes.log"]
+
+
 def test_a_label_that_koji_cannot_hold_is_no_change(hub, tools):
     old = image(hub, "bash-5.2", bell="\x07")
     as_build(hub, "web-container-1.0-2", old, TAG)
