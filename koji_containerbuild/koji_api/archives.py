@@ -10,9 +10,8 @@ from urllib.parse import quote
 import koji
 
 from koji_containerbuild.errors import BadRequest, ServiceError
+from koji_containerbuild.koji_api.metadata import SOURCE_TYPE
 from koji_containerbuild.koji_api.session import Session, asking
-
-SOURCE_TYPE = "remote-source-file"  # build type of the source code of fetched files
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from koji_containerbuild import __version__
 from koji_containerbuild.contract.image import ArchImage, ImageIndex, Rpm
-from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.plan import BuildPlan, SourceFile
 from koji_containerbuild.rules.pullspec import Pullspec
 
 ENGINE = "buildah"
+SOURCE_TYPE = "remote-source-file"  # build type of the source code of fetched artifacts
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Facts:
     started: int  # seconds since 1970
     ended: int
     build_id: Optional[int] = None  # None: scratch
+    sources: Mapping[str, OutputFile] = field(default_factory=dict)  # of artifacts, by URL
 
 
 def document(facts: Facts) -> dict[str, Any]:
@@ -52,11 +54,12 @@ def document(facts: Facts) -> dict[str, Any]:
     by_arch = {image.arch: _buildroot_id(facts, image) for image in facts.images}
     archives = [_archive(facts, image) for image in facts.images]
     logs = [_log(log, by_arch.get(log.arch, first)) for log in facts.logs]
+    sources = [_source(facts, url, first) for url in facts.sources]
     whole = {
         "metadata_version": 0,
         "build": _build(facts),
         "buildroots": [_buildroot(facts, image) for image in facts.images],
-        "output": archives + logs,
+        "output": archives + sources + logs,
     }
     cleaned: dict[str, Any] = clean(whole)
     return cleaned
@@ -89,6 +92,8 @@ def _extra(facts: Facts) -> dict[str, Any]:
     }
     if plan.koji:
         extra["container_koji_task_id"] = plan.koji.task_id
+    if any(file.origin == "url" for file in plan.files):
+        extra["typeinfo"] = {SOURCE_TYPE: _sources(plan)}
     if plan.userdata:
         extra["custom_user_metadata"] = dict(plan.userdata)
     return extra
@@ -142,7 +147,7 @@ def _archive(facts: Facts, image: ArchImage) -> dict[str, Any]:
         "buildroot_id": _buildroot_id(facts, image),
         "arch": image.arch,
         "type": "docker-image",
-        "components": components(image.rpms),
+        "components": components(image.rpms) + kojifiles(facts.plan),
         "extra": {
             "image": {"arch": image.arch},
             "docker": {
@@ -157,6 +162,41 @@ def _archive(facts: Facts, image: ArchImage) -> dict[str, Any]:
                 "layer_sizes": [{"diff_id": la.diff_id, "size": la.size} for la in image.layers],
                 "config": dict(image.config),
             },
+        },
+    }
+
+
+def _sources(plan: BuildPlan) -> dict[str, Any]:
+    """Which artifacts are made of which source."""
+    made = [file for file in plan.files if file.origin == "url"]
+    urls = dict.fromkeys(file.source.url for file in made if file.source)
+    return {
+        "remote_source_files": [{url: _made_of(url, plan)} for url in urls],
+        "no_source": [_artifact(file) for file in made if not file.source],
+    }
+
+
+def _made_of(url: str, plan: BuildPlan) -> list[dict[str, Any]]:
+    return [_artifact(file) for file in plan.files if file.source and file.source.url == url]
+
+
+def _artifact(file: SourceFile) -> dict[str, Any]:
+    url = file.download.url
+    name = url.rpartition("/")[2]
+    return {"url": url, "checksums": dict(file.download.checksums), "filename": name}
+
+
+def _source(facts: Facts, url: str, buildroot_id: str) -> dict[str, Any]:
+    """The archive with the source code of artifacts."""
+    return {
+        **_file(facts.sources[url]),
+        "buildroot_id": buildroot_id,
+        "arch": "noarch",
+        "type": SOURCE_TYPE,
+        "extra": {
+            "source-url": url,
+            "artifacts": _made_of(url, facts.plan),
+            "typeinfo": {SOURCE_TYPE: {}},
         },
     }
 
@@ -190,6 +230,26 @@ def components(rpms: Sequence[Rpm]) -> list[dict[str, Any]]:
         for rpm in rpms
         if re.fullmatch("[0-9a-f]{32}", rpm.sigmd5)  # without one Koji could not know it
     ]
+
+
+def kojifiles(plan: BuildPlan) -> list[dict[str, Any]]:
+    """Files of other Koji builds as components: so Koji keeps them as long as this build."""
+    found = []
+    for file in plan.files:
+        if file.archive:
+            ((kind, checksum),) = file.download.checksums.items()
+            found.append(
+                {
+                    "type": "kojifile",
+                    "archive_id": file.archive.id,
+                    "nvr": file.archive.nvr,
+                    "filename": file.archive.filename,
+                    "filesize": file.download.size,
+                    "checksum": checksum,
+                    "checksum_type": kind,
+                }
+            )
+    return found
 
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from koji_containerbuild.config import Config
 from koji_containerbuild.contract.plan import Download, KojiArchive, SourceFile
@@ -14,9 +17,22 @@ from koji_containerbuild.rules.downloads import is_allowed, lookaside_url, path_
 from koji_containerbuild.rules.scm import SourceUrl
 from koji_containerbuild.source import artifacts, lookaside
 from koji_containerbuild.source.checkout import Checkout
+from koji_containerbuild.source.fetch import FetchLimits
+from koji_containerbuild.source.file_cache import FileCache
+from koji_containerbuild.tasks.tools import Place
 
 FOLDER = "artifacts"  # beside the Dockerfile; fetched artifacts are below it
-Archives = Callable[[str], Sequence[Archive]]  # of a Koji build, by its NVR
+SOURCE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*\.\w+", re.ASCII)  # of an archive in Koji
+
+
+class Keeper(Protocol):
+    """Koji, as far as files are concerned."""
+
+    def archives(self, nvr: str) -> Sequence[Archive]:
+        """The files of a Koji build. Raises BadRequest."""
+
+    def check_sources(self, sources: Mapping[str, Download]) -> None:
+        """Raises unless Koji would keep these files, by name, as the sources of artifacts."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +43,14 @@ class Files:
     warnings: tuple[str, ...]
 
 
-def resolve_files(
-    checkout: Checkout, source: SourceUrl, config: Config, archives: Archives
-) -> Files:
+def resolve_files(checkout: Checkout, source: SourceUrl, config: Config, keeper: Keeper) -> Files:
     """Raises BadRequest, naming file, item and line; ServiceError where Koji does not answer."""
     tree = _Tree(checkout, source.subfolder)
     tree.check_names()
     files = (
         *_lookaside(tree, source, config),
         *_from_urls(tree, config),
-        *_from_koji(tree, archives),
+        *_from_koji(tree, keeper),
     )
     _check_once(files)
     if len(files) > config.files.max_files:
@@ -45,7 +59,43 @@ def resolve_files(
             f"{config.files.max_files}.",
             do="Pack them into archives, or ask an admin about max_files.",
         )
+    if any(file.origin == "url" for file in files):
+        keeper.check_sources(sources_of(files))
     return Files(files, _warnings(files))
+
+
+def sources_of(files: Sequence[SourceFile]) -> Mapping[str, Download]:
+    """The declared sources of artifacts by the name that they have in Koji. Raises BadRequest."""
+    found: dict[str, Download] = {}
+    for source in (file.source for file in files if file.source):
+        name = source.url.partition("?")[0].rpartition("/")[2]
+        if not SOURCE_NAME.fullmatch(name) or name.endswith((".log", ".json")):
+            raise BadRequest(
+                f"{artifacts.URL_FILE}: the source {source.url} has no name that Koji could keep.",
+                do="Give a URL that ends in a file name, such as greeter-1.0.tar.gz.",
+            )
+        if found.setdefault(name, source) != source:
+            raise BadRequest(
+                f"{artifacts.URL_FILE}: the sources {found[name].url} and {source.url} differ, "
+                "and Koji could keep one file of this name.",
+                do="Give one of them another name.",
+            )
+    return found
+
+
+def fetch_sources(sources: Mapping[str, Download], into: Path, place: Place) -> None:
+    """Have them in a folder, verified. Raises BadRequest and ServiceError, naming the file."""
+    config = place.config.files
+    limits = FetchLimits(config.max_file_mib, config.file_seconds, config.cache_mib)
+
+    def say(line: str) -> None:
+        place.logs.event("source", "note", text=line)
+
+    cache = FileCache(config.cache, limits, say)
+    into.mkdir(exist_ok=True)
+    for name, download in sources.items():
+        with (into / name).open("wb") as file:
+            cache.copy(name, download, file)
 
 
 @dataclass(frozen=True)
@@ -100,9 +150,9 @@ def _from_urls(tree: _Tree, config: Config) -> Iterator[SourceFile]:
         )
 
 
-def _from_koji(tree: _Tree, archives: Archives) -> Iterator[SourceFile]:
+def _from_koji(tree: _Tree, keeper: Keeper) -> Iterator[SourceFile]:
     for item in artifacts.read_koji(tree.read(artifacts.KOJI_FILE)):
-        for archive in _chosen(item, archives):
+        for archive in _chosen(item, keeper):
             yield SourceFile(
                 f"{FOLDER}/{_path(archive, item)}",
                 Download(archive.url, {archive.checksum_type: archive.checksum}, archive.size),
@@ -111,10 +161,10 @@ def _from_koji(tree: _Tree, archives: Archives) -> Iterator[SourceFile]:
             )
 
 
-def _chosen(item: artifacts.KojiArtifacts, archives: Archives) -> Sequence[Archive]:
+def _chosen(item: artifacts.KojiArtifacts, keeper: Keeper) -> Sequence[Archive]:
     """Those that a wish of the item matches; each wish must match one."""
     try:
-        there = archives(item.nvr)
+        there = keeper.archives(item.nvr)
     except BadRequest as error:
         raise BadRequest(f"{item.where}: {error.what}", do=error.do) from error
     names = ", ".join(archive.filename for archive in there[:10]) or "none"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
-from koji_containerbuild.contract.plan import KojiFacts, RepoFile
+from koji_containerbuild.contract.plan import Download, KojiFacts, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.koji_api.archives import Archive, archives_of
+from koji_containerbuild.koji_api.archives import Archive, archives_of, check_source_types
 from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
 from koji_containerbuild.koji_api.reserve import Reservation, Reservations
 from koji_containerbuild.koji_api.scm import check_allowed
@@ -16,6 +16,7 @@ from koji_containerbuild.rules import repos as repo_rules
 from koji_containerbuild.rules import target as target_rules
 from koji_containerbuild.rules.nvr import NVR, check_disttag
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
+from koji_containerbuild.tasks.files import fetch_sources
 from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
 from koji_containerbuild.tasks.tools import Task, Tools
@@ -66,6 +67,13 @@ class KojiAuthority:
 
     def archives(self, nvr: str) -> Sequence[Archive]:
         return archives_of(self._tools.session, nvr, self._tools.kojid.options.topurl)
+
+    def check_sources(self, sources: Mapping[str, Download]) -> None:
+        """They are fetched here, too: after a long build it is too late to miss one."""
+        if not self._scratch:
+            check_source_types(self._tools.session, list(sources))
+            if self._keep:
+                fetch_sources(sources, self._tools.work / "sources", self._tools)
 
     def repos(self, request: BuildRequest) -> Repos:
         """The user's .repo files, or else the build tag's repo at the id that it has now."""

@@ -13,14 +13,13 @@ from typing import Optional, Protocol
 
 from koji_containerbuild.contract.plan import BuildPlan, KojiFacts, RepoFile, Source
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.koji_api.archives import Archive
 from koji_containerbuild.rules import arches as arch_rules
 from koji_containerbuild.rules import labels as label_rules
 from koji_containerbuild.rules.nvr import NVR, check_component_suffix
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.repodata import version_of
 from koji_containerbuild.source.unfetched import warn_of_submodules
-from koji_containerbuild.tasks.files import resolve_files
+from koji_containerbuild.tasks.files import Keeper, resolve_files
 from koji_containerbuild.tasks.parents import Parents, resolve_parents
 from koji_containerbuild.tasks.resolve import (
     SourceTree,
@@ -41,7 +40,7 @@ class Repos:
     koji_id: int = 0  # of the build tag's repo; 0: it is not used
 
 
-class Authority(Protocol):
+class Authority(Keeper, Protocol):
     """Who says what may be built, from which packages and under which number."""
 
     @property
@@ -50,9 +49,6 @@ class Authority(Protocol):
 
     def checkout(self, request: BuildRequest, folder: Path) -> Checkout:
         """The source, if it may be built from. Raises BadRequest."""
-
-    def archives(self, nvr: str) -> Sequence[Archive]:
-        """The files of a Koji build. Raises BadRequest."""
 
     def repos(self, request: BuildRequest) -> Repos:
         """The repos for the build. Raises BadRequest."""
@@ -85,7 +81,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         checkout = authority.checkout(request, place.work / "checkout")
         tree = read_source(checkout, request.source.subfolder)
         limited = limits(tree.settings, place.config)
-        fetched = resolve_files(checkout, request.source, place.config, authority.archives)
+        fetched = resolve_files(checkout, request.source, place.config, authority)
     with stage(place, "parents"):
         arches = _arches(request, tree, authority.arches, place.engine.arches)
         parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry)

@@ -33,6 +33,7 @@ from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.changes import change_documents
+from koji_containerbuild.tasks.files import fetch_sources, sources_of
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
@@ -87,9 +88,10 @@ class _Upload:
         folder.mkdir()
         archives = {r.image.arch: _archive(r.image, plan, folder) for r in made.reports}
         logs = _logs(plan, made, tools, folder)
+        sources = _sources(plan, tools, folder)
         self.reservation: Optional[Reservation] = state.reservation()
         self.tag = plan.koji.destination_tag if plan.koji else ""
-        self.files = [folder / file.name for file in (*archives.values(), *logs)]
+        self.files = [folder / file.name for file in (*archives.values(), *sources.values(), *logs)]
         facts = Facts(
             plan=plan,
             generator=tools.config.builder.content_generator,
@@ -99,6 +101,7 @@ class _Upload:
             index=made.index,
             archives=archives,
             logs=tuple(logs),
+            sources=sources,
             started=plan.created,
             ended=int(tools.clock()),
             build_id=self.reservation.build_id if self.reservation else None,
@@ -129,6 +132,15 @@ def _archive(image: ArchImage, plan: BuildPlan, folder: Path) -> OutputFile:
             entry.size, entry.mtime = len(data), plan.created
             archive.addfile(entry, io.BytesIO(data))
     return import_.measure(path, image.arch)
+
+
+def _sources(plan: BuildPlan, tools: Tools, folder: Path) -> Mapping[str, OutputFile]:
+    """The source code of fetched artifacts, by URL."""
+    if plan.scratch:
+        return {}
+    sources = sources_of(plan.files)
+    fetch_sources(sources, folder, tools)
+    return {source.url: import_.measure(folder / name) for name, source in sources.items()}
 
 
 def _logs(plan: BuildPlan, made: Made, tools: Tools, folder: Path) -> list[OutputFile]:

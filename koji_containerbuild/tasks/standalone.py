@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from koji_containerbuild.config import Config
-from koji_containerbuild.contract.plan import BuildPlan, RepoFile
+from koji_containerbuild.contract.plan import BuildPlan, Download, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.base import Job, running
 from koji_containerbuild.errors import BadRequest
@@ -49,6 +49,9 @@ class Nobody:
             f"Without Koji there are no files of the build {nvr}.",
             do="Build it in Koji, with --scratch if you like.",
         )
+
+    def check_sources(self, sources: Mapping[str, Download]) -> None:
+        """Nobody keeps them."""
 
     def repos(self, request: BuildRequest) -> Repos:
         return Repos((*user_repos(request, self._place), *self._repos))

@@ -18,15 +18,16 @@ def fields(node: dict[str, Any], path: str = "") -> Iterator[str]:
     """The path of each value that is no object of known fields; `[]` stands for a list's items."""
     if "$ref" in node:
         node = SCHEMA["definitions"][node["$ref"].rpartition("/")[2]]
-    for kind in ("oneOf", "anyOf", "allOf"):
-        for one in node.get(kind, ()):
+    choices = [one for kind in ("oneOf", "anyOf", "allOf") for one in node.get(kind, ())]
+    for one in choices:
+        if set(one) != {"required"}:
             yield from fields(one, path)
     if isinstance(node.get("items"), dict):
         yield from fields(node["items"], f"{path}[]")
     elif node.get("properties"):
         for name, inner in node["properties"].items():
             yield from fields(inner, f"{path}.{name}" if path else name)
-    elif path:
+    elif path and not choices:
         yield path
 
 

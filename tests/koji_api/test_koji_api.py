@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from koji.xmlrpcplus import dumps
 
 from koji_containerbuild.contract.image import ArchImage, Buildroot, ImageIndex, Layer, Rpm, Tool
-from koji_containerbuild.contract.plan import Parent, RepoFile
+from koji_containerbuild.contract.plan import (
+    Download,
+    KojiArchive,
+    Parent,
+    RepoFile,
+    SourceFile,
+)
 from koji_containerbuild.errors import BadRequest, ServiceError
 from koji_containerbuild.koji_api import import_
 from koji_containerbuild.koji_api.metadata import Facts, OutputFile, clean, document
@@ -284,7 +290,18 @@ def facts(plan=PLAN, arches=("x86_64",), build_id=3) -> Facts:
     )
 
 
+JAR = Download("https://x.org/a.jar", {"md5": "a" * 32})
+SOURCE = Download("https://x.org/s.zip", {"sha256": "b" * 64})
+FROM_URL = SourceFile("artifacts/lib/a.jar", JAR, "url", source=SOURCE)
+BARE = SourceFile("artifacts/b", Download("https://x.org/b", {"sha1": "c" * 40}), "url")
+FROM_KOJI = SourceFile("artifacts/k.jar", dataclasses.replace(JAR, size=9), "koji", KojiArchive(40417, "greeter-1-1", "k.jar"))  # fmt: skip
+FETCHED = dataclasses.replace(
+    facts(dataclasses.replace(PLAN, files=(FROM_URL, BARE, FROM_KOJI))),
+    sources={SOURCE.url: OutputFile("s.zip", 7, "3" * 32, "noarch")},
+)
+
 VARIANTS = {
+    "fetched files": FETCHED,
     "one arch": facts(),
     "three arches": facts(arches=("x86_64", "aarch64", "s390x")),
     "scratch": facts(dataclasses.replace(PLAN, scratch=True, destination=dataclasses.replace(PLAN.destination, primary_tag="", floating_tags=())), build_id=None),
@@ -300,6 +317,33 @@ VARIANTS = {
 @pytest.mark.parametrize("which", VARIANTS.values(), ids=list(VARIANTS))
 def test_the_metadata_is_what_the_hub_wants(which: Facts):
     import_.check(document(which))
+
+
+def test_a_file_of_another_koji_build_is_a_component_of_the_image():
+    (archive,) = (out for out in document(FETCHED)["output"] if out["type"] == "docker-image")
+    assert archive["components"][-1] == {
+        "type": "kojifile", "archive_id": 40417, "nvr": "greeter-1-1", "filename": "k.jar",
+        "filesize": 9, "checksum": "a" * 32, "checksum_type": "md5",
+    }  # fmt: skip
+
+
+def test_the_source_of_an_artifact_is_an_archive_that_names_it():
+    made = document(FETCHED)
+    (archive,) = (out for out in made["output"] if out["type"] == "remote-source-file")
+    jar = {"url": JAR.url, "checksums": JAR.checksums, "filename": "a.jar"}
+    assert (archive["filename"], archive["extra"]) == (
+        "s.zip",
+        {"source-url": SOURCE.url, "artifacts": [jar], "typeinfo": {"remote-source-file": {}}},
+    )
+    bare = {"url": "https://x.org/b", "checksums": {"sha1": "c" * 40}, "filename": "b"}
+    assert made["build"]["extra"]["typeinfo"]["remote-source-file"] == {
+        "remote_source_files": [{SOURCE.url: [jar]}],
+        "no_source": [bare],
+    }
+
+
+def test_a_build_without_artifacts_is_of_no_further_type():
+    assert "typeinfo" not in document(facts())["build"]["extra"]
 
 
 def test_every_output_is_of_a_buildroot_that_is_described():

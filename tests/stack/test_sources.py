@@ -26,11 +26,13 @@ def with_lookaside(stack: Stack, builds: Builds, line: str = "") -> Source:
 
 def test_files_from_all_three_places_are_in_the_image(stack: Stack, builds: Builds):
     url = stack.lookaside.publish("free/tool.zip", b"tool")
+    code = stack.lookaside.publish("free/tool-src.tar.gz", b"source")
     source = builds.source(
         DOCKERFILE,
         {
             "fetch-artifacts-url.yaml": f"- url: {url}\n  target: bin/tool.zip\n"
-            f"  sha256: {hashlib.sha256(b'tool').hexdigest()}\n",
+            f"  sha256: {hashlib.sha256(b'tool').hexdigest()}\n"
+            f"  source-url: {code}\n  source-md5: {hashlib.md5(b'source').hexdigest()}\n",
             "fetch-artifacts-koji.yaml": f"- nvr: {base_build.NVR}\n"
             "  archives:\n  - filename: docker-image-*.tar.gz\n",
         },
@@ -46,6 +48,11 @@ def test_files_from_all_three_places_are_in_the_image(stack: Stack, builds: Buil
     assert image.top["artifacts/bin/tool.zip"][1] == b"tool"
     fetched = image.top[f"artifacts/{archive['filename']}"][1]
     assert hashlib.md5(fetched).hexdigest() == archive["checksum"]
+    (made,) = builds.session.listArchives(buildID=built.build["id"], type="image")
+    used = builds.session.listArchives(imageID=made["id"])
+    assert [one["id"] for one in used] == [archive["id"]]
+    (kept,) = builds.session.listArchives(buildID=built.build["id"], type="remote-source-file")
+    assert (kept["filename"], kept["extra"]["source-url"]) == ("tool-src.tar.gz", code)
 
 
 def test_a_wrong_checksum_fails_the_build_and_names_file_url_and_both_sums(

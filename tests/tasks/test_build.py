@@ -21,6 +21,7 @@ from koji_containerbuild.buildroot.recipe import build_arch
 from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools as BuildrootTools
 from koji_containerbuild.config import (
+    ArtifactsConfig,
     BuilderConfig,
     Config,
     FilesConfig,
@@ -406,6 +407,39 @@ def test_files_of_the_lookaside_cache_are_in_the_plan_and_fetched(site: Site):
     (file,) = json.loads(site.log("plan.json"))["files"]
     assert (file["path"], file["download"]["checksums"]) == ("big.tar", {"sha512": checksum})
     assert "big.tar: 5 bytes, from http://127.0.0.1:" in site.log("x86_64.log")
+
+
+def test_the_source_of_an_artifact_is_kept_with_the_koji_build(site: Site):
+    with file_server() as server:
+        server.files = {"/a.jar": b"jar", "/s.zip": b"source"}
+        sums = {name: hashlib.sha256(body).hexdigest() for name, body in server.files.items()}
+        allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
+        site.config = dataclasses.replace(site.config, artifacts=allowed)
+        artifact = f"- url: {server.url}/a.jar\n  sha256: {sums['/a.jar']}\n"
+        source = f"  source-url: {server.url}/s.zip\n  source-sha256: {sums['/s.zip']}\n"
+        site.source.write({"fetch-artifacts-url.yaml": artifact + source})
+        site.commit()
+        site.run()
+        asked = [path for path, _ in server.asked]
+    (document,) = site.hub.imported
+    (kept,) = (out for out in document["output"] if out["type"] == "remote-source-file")
+    assert (kept["filename"], kept["filesize"]) == ("s.zip", 6)
+    assert sorted(asked) == ["/a.jar", "/s.zip"]
+
+
+def test_a_source_that_is_gone_is_missed_before_a_number_is_reserved(site: Site):
+    with file_server() as server:
+        allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
+        site.config = dataclasses.replace(site.config, artifacts=allowed)
+        text = "".join(
+            f"{begin}url: {server.url}/s.zip\n  {key}sha256: {'a' * 64}\n"
+            for begin, key in (("- ", ""), ("  source-", "source-"))
+        )
+        site.source.write({"fetch-artifacts-url.yaml": text})
+        site.commit()
+        with pytest.raises(BadRequest, match=r"Cannot fetch s.zip: .*/s.zip answered 404"):
+            site.run()
+    assert not site.hub.reserved
 
 
 def test_a_file_that_cannot_be_fetched_fails_the_build_and_gives_the_number_back(site: Site):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from koji_containerbuild.config import ArtifactsConfig, Config, FilesConfig, LookasideConfig
-from koji_containerbuild.errors import BadRequest
-from koji_containerbuild.koji_api.archives import archives_of
+from koji_containerbuild.contract.plan import Download
+from koji_containerbuild.errors import BadRequest, ServiceError
+from koji_containerbuild.koji_api.archives import Archive, archives_of, check_source_types
 from koji_containerbuild.rules.scm import SourceUrl
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.tasks.files import Files, resolve_files
@@ -52,12 +54,13 @@ class Site:
     def resolve(self, **files: str) -> Files:
         for name, text in files.items():
             (self.folder / name.replace("_", "-").replace("--", ".")).write_text(text)
-        return resolve_files(
-            Checkout(self.folder, "c" * 40, "x"),
-            SOURCE,
-            self.config,
-            lambda nvr: archives_of(self.hub, nvr, TOPURL),
-        )
+        return resolve_files(Checkout(self.folder, "c" * 40, "x"), SOURCE, self.config, self)
+
+    def archives(self, nvr: str) -> Sequence[Archive]:
+        return archives_of(self.hub, nvr, TOPURL)
+
+    def check_sources(self, sources: Mapping[str, Download]) -> None:
+        check_source_types(self.hub, list(sources))
 
     def urls(self, text: str) -> Files:
         return self.resolve(fetch_artifacts_url__yaml=text)
@@ -130,6 +133,46 @@ def test_a_url_elsewhere_is_refused_with_what_is_allowed(site: Site, key: str):
         f"fetch-artifacts-url.yaml, line 1: {bad} is not below a place that this site allows. "
         "Allowed are: files.example.com/ok.",
     )
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        (
+            "",
+            "fetch-artifacts-url.yaml: the source https://files.example.com/ok/ has no name that "
+            "Koji could keep. Give a URL that ends in a file name, such as greeter-1.0.tar.gz.",
+        ),
+        (
+            "plan.json",
+            "fetch-artifacts-url.yaml: the source https://files.example.com/ok/plan.json has no "
+            "name that Koji could keep. Give a URL that ends in a file name, such as "
+            "greeter-1.0.tar.gz.",
+        ),
+        (
+            "s.odd",
+            "Koji keeps no files of the kind of s.odd. "
+            "Declare a source of a known kind, such as .tar.gz or .zip.",
+        ),
+    ],
+)
+def test_a_source_that_koji_could_not_keep_is_refused_early(site: Site, name: str, message: str):
+    with pytest.raises(BadRequest) as caught:
+        site.urls(f"{GOOD}  source-url: https://files.example.com/ok/{name}\n  source-md5: {MD5}\n")
+    refused(caught, message)
+
+
+def test_two_sources_of_one_name_are_both_named(site: Site):
+    source = f"  source-url: https://files.example.com/ok/s.zip\n  source-md5: {MD5}\n"
+    other = GOOD.replace("a.jar", "b.jar") + source.replace("ok/s", "ok/d/s")
+    with pytest.raises(BadRequest, match=r"ok/s.zip and https://.*ok/d/s.zip differ"):
+        site.urls(GOOD + source + other)
+
+
+def test_a_koji_without_the_build_type_says_what_an_admin_does(site: Site):
+    site.hub.build_types.clear()
+    with pytest.raises(ServiceError, match="koji call addBType remote-source-file"):
+        site.urls(GOOD)
 
 
 def test_two_files_with_one_target_are_both_named(site: Site):
