@@ -28,6 +28,7 @@ INSTRUCTIONS = tuple(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL "
     "STOPSIGNAL USER VOLUME WORKDIR".split()
 )
+MOST_LINES = 10_000  # the reading of more takes long, and nobody writes them
 LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
 
 
@@ -128,6 +129,10 @@ def _check_text(text: str) -> None:
         raise BadRequest(
             "The Dockerfile has another escape character than the backslash.",
             do="Remove the line '# escape=`', and write backslashes.",
+        )
+    if text.count("\n") > MOST_LINES:
+        raise BadRequest(
+            f"The Dockerfile has more than {MOST_LINES} lines.", do="Put the most into a script."
         )
     for number, line in enumerate(text.encode().split(b"\n"), 1):
         if len(line) > LONGEST_LINE:

@@ -112,6 +112,7 @@ REFUSED = {
     "other escape character": ("# escape=`\nFROM a\n", "escape character"),
     "other escape character, later": ("# syntax=x\n#Escape = `\nFROM a\n", "escape character"),
     "NUL": ("FROM a\0\n", "NUL byte"),
+    "very many lines": ("FROM a\n" + "\n" * 10_000, "more than 10000 lines"),
     "line that buildah would stop at": ("FROM a\nENV A=" + "ü" * 32765, "Line 2 .* 65536 bytes"),
 }  # fmt: skip
 
