@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from koji_containerbuild.errors import ConfigError
 
@@ -71,6 +71,18 @@ class NamingConfig:
     vcs_url: bool = False  # whether images get the label vcs-url
 
 
+Level = Literal["ignore", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class PackagesConfig:
+    """[packages]: the packages of an image, held against Koji's own record of RPMs."""
+
+    differs_from_koji: Level = "warn"  # another RPM than the one that Koji has under that name
+    unknown_to_koji: Level = "ignore"  # not built in this Koji
+    foreign_signature: Level = "ignore"  # signed with a key that Koji has no signature of it with
+
+
 @dataclass(frozen=True)
 class LookasideConfig:
     """[lookaside]: where files that `sources` names are."""
@@ -125,6 +137,7 @@ class Config:
     parents: ParentsConfig = field(default_factory=ParentsConfig)
     repos: ReposConfig = field(default_factory=ReposConfig)
     naming: NamingConfig = field(default_factory=NamingConfig)
+    packages: PackagesConfig = field(default_factory=PackagesConfig)
     lookaside: LookasideConfig = field(default_factory=LookasideConfig)
     artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
@@ -225,6 +238,10 @@ def _read(hint: Any, text: str) -> Any:
             return hint(text)
         except ValueError as error:
             raise ValueError("write a number") from error
+    if get_origin(hint) is Literal:
+        if text not in get_args(hint):
+            raise ValueError(f"write {', '.join(get_args(hint))}")
+        return text
     if hint is Path or hint is str:
         return hint(text)
     return tuple(text.replace(",", " ").split())

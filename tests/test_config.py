@@ -115,3 +115,12 @@ def test_a_wrong_rule_for_labels_is_refused(tmp_path: Path, text: str, words: st
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load(path)
+
+
+def test_a_level_is_one_of_three_words(tmp_path: Path):
+    path = tmp_path / "builder.conf"
+    path.write_text("[packages]\nunknown_to_koji = warn\n")
+    assert load(path).packages.unknown_to_koji == "warn"
+    path.write_text("[packages]\nunknown_to_koji = error\n")
+    with pytest.raises(ConfigError, match="is 'error': write ignore, warn, fail"):
+        load(path)

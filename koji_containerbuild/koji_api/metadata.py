@@ -45,6 +45,7 @@ class Facts:
     started: int  # seconds since 1970
     ended: int
     build_id: Optional[int] = None  # None: scratch
+    unlinked: frozenset[Rpm] = frozenset()  # Koji has others under their names
     sources: Mapping[str, OutputFile] = field(default_factory=dict)  # of artifacts, by URL
 
 
@@ -133,7 +134,7 @@ def _buildroot(facts: Facts, image: ArchImage) -> dict[str, Any]:
         "content_generator": {"name": facts.generator, "version": __version__},
         "container": {"type": place.container, "arch": image.arch},
         "tools": [{"name": tool.name, "version": tool.version} for tool in place.tools],
-        "components": components(place.rpms),
+        "components": components(place.rpms, facts.unlinked),
         "extra": {"osbs": {"build_id": facts.job, "builder_image_id": None, "host": place.host}},
     }
 
@@ -147,7 +148,7 @@ def _archive(facts: Facts, image: ArchImage) -> dict[str, Any]:
         "buildroot_id": _buildroot_id(facts, image),
         "arch": image.arch,
         "type": "docker-image",
-        "components": components(image.rpms) + kojifiles(facts.plan),
+        "components": components(image.rpms, facts.unlinked) + kojifiles(facts.plan),
         "extra": {
             "image": {"arch": image.arch},
             "docker": {
@@ -214,8 +215,8 @@ def _file(file: OutputFile) -> dict[str, Any]:
     }
 
 
-def components(rpms: Sequence[Rpm]) -> list[dict[str, Any]]:
-    """RPMs as components of an archive or a buildroot."""
+def components(rpms: Sequence[Rpm], unlinked: frozenset[Rpm]) -> list[dict[str, Any]]:
+    """RPMs as components of an archive or a buildroot; not those that Koji would mistake."""
     return [
         {
             "type": "rpm",
@@ -229,6 +230,7 @@ def components(rpms: Sequence[Rpm]) -> list[dict[str, Any]]:
         }
         for rpm in rpms
         if re.fullmatch("[0-9a-f]{32}", rpm.sigmd5)  # without one Koji could not know it
+        and rpm not in unlinked
     ]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from koji_containerbuild.contract.image import ArchImage, ImageIndex
+from koji_containerbuild.contract.image import ArchImage, ImageIndex, Rpm
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.tasks import (
@@ -35,6 +35,7 @@ from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.changes import change_documents
 from koji_containerbuild.tasks.files import fetch_sources, sources_of
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
+from koji_containerbuild.tasks.packages import check_packages
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.timeline import timeline_documents
@@ -48,15 +49,17 @@ def publish(
     repository = Pullspec.parse(plan.destination.repository)
     with stage(tools, "reports"):
         reports = [pull_report(o, repository, tools.registry, tools.work) for o in outcomes]
+    images = [report.image for report in reports]
+    with stage(tools, "packages"):
+        packages = check_packages(images, tools.config.packages, tools.session)
     with stage(tools, "index"):
-        index = push_index(plan, [r.image for r in reports], tools.registry)
-    warnings = [*plan.warnings, *(w for r in reports for w in r.image.warnings)]
+        index = push_index(plan, images, tools.registry)
+    warnings = [*plan.warnings, *(w for i in images for w in i.warnings), *packages.warnings]
     with stage(tools, "changes"):
-        images = [report.image for report in reports]
         documents = change_documents(plan, images, tools, ())  # no plan names its parents' builds
     documents.update(timeline_documents(plan, images, tools))
     with stage(tools, "metadata"):
-        upload = _Upload(plan, Made(reports, index, documents), tools, state)
+        upload = _Upload(plan, Made(reports, index, documents, packages.unlinked), tools, state)
     build_id = None if plan.scratch else _import(upload, task, tools, state)
     if plan.destination.floating_tags:
         with stage(tools, "floating tags"):
@@ -78,6 +81,7 @@ class Made:
     reports: Sequence[Report]
     index: ImageIndex
     documents: Mapping[str, str]  # texts about the build, by file name
+    unlinked: frozenset[Rpm]  # packages that Koji would mistake for others
 
 
 class _Upload:
@@ -105,6 +109,7 @@ class _Upload:
             started=plan.created,
             ended=int(tools.clock()),
             build_id=self.reservation.build_id if self.reservation else None,
+            unlinked=made.unlinked,
         )
         metadata = document(facts)
         import_.check(metadata)

@@ -37,6 +37,7 @@ class FakeKojiSession:
         self.imported: list[dict[str, Any]] = []
         self.rpms: dict[tuple[str, ...], dict[str, Any]] = {}  # that Koji has: by n, v, r, arch
         self.archives: list[dict[str, Any]] = []
+        self.sigs: dict[int, tuple[str, ...]] = {}  # key ids by RPM id
         self.archive_rpms: dict[int, list[dict[str, Any]]] = {}
         self.reserved: list[dict[str, Any]] = []
         self.build_types = {"image", "maven", "win", "remote-source-file"}
@@ -170,6 +171,9 @@ class FakeKojiSession:
     def getRPM(self, rpminfo: dict[str, Any]) -> Optional[dict[str, Any]]:
         return self.rpms.get(tuple(rpminfo[k] for k in ("name", "version", "release", "arch")))
 
+    def queryRPMSigs(self, rpm_id: int) -> list[dict[str, Any]]:
+        return [{"rpm_id": rpm_id, "sigkey": key, "sighash": ""} for key in self.sigs[rpm_id]]
+
     def _import_archives(self, build_id: int, outputs: list[dict[str, Any]]) -> None:
         """kojihub.CG_Importer: packages that Koji does not have are left out."""
         for output in outputs:
@@ -190,7 +194,7 @@ class FakeKojiSession:
         md5 = hashlib.md5(f"{name}-{version}-{release}.{arch}".encode()).hexdigest()
         self.rpms[name, version, release, arch] = {
             "name": name, "version": version, "release": release, "epoch": None, "arch": arch,
-            "payloadhash": md5,
+            "payloadhash": md5, "id": len(self.rpms) + 1, "external_repo_id": 0,
         }  # fmt: skip
 
     def add_build(self, nvr: str, outputs: list[dict[str, Any]], *tags: str) -> int:
@@ -214,7 +218,7 @@ class FakeKojiSession:
 
         yield Calls()
 
-    def multicall(self, strict: bool) -> Any:
+    def multicall(self, strict: bool, batch: Optional[int] = None) -> Any:
         return self._multicall()
 
     # -- reservations and imports

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,18 @@ def wait_until(what: Callable[[], Any], seconds: float, pause: float = 0.05) -> 
 def unique_name(begin: str) -> str:
     """A name that no run of the tests has had."""
     return f"{begin}{next(_numbers)}-{_run}"
+
+
+@contextmanager
+def configured(stack: Stack, text: str) -> Iterator[None]:
+    """More lines in builder.conf, which each task reads anew."""
+    path = stack.places.builder_conf
+    before = path.read_text()
+    path.write_text(f"{before}\n{text}\n")
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 @dataclass(frozen=True)

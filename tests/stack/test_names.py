@@ -13,24 +13,12 @@ from koji_containerbuild.devstack.stack import Stack
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.rules.nvr import NVR
-from tests.stack.builds import Builds
+from tests.stack.builds import Builds, configured
 from tests.stack.images import Image, tags
 
 STATIC = "FROM scratch\n@LABELS@\nCOPY hello /\n"
 IMPORTER = "importer"  # a host's user has one session only, and kojid has it
 FILES = {"hello": "hello\n"}
-
-
-@contextmanager
-def configured(stack: Stack, text: str) -> Iterator[None]:
-    """More lines in builder.conf, which each task reads anew."""
-    path = stack.places.builder_conf
-    before = path.read_text()
-    path.write_text(f"{before}\n{text}\n")
-    try:
-        yield
-    finally:
-        path.write_text(before)
 
 
 @contextmanager

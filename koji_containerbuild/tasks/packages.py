@@ -1,0 +1,50 @@
+"""Hold the packages of an image against Koji's own record, before Koji is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from koji_containerbuild.config import PackagesConfig
+from koji_containerbuild.contract.image import ArchImage, Rpm
+from koji_containerbuild.errors import BuildFailed
+from koji_containerbuild.koji_api.rpms import strangers
+from koji_containerbuild.koji_api.session import Session
+
+SHOWN = 20  # packages in one message
+
+
+@dataclass(frozen=True)
+class Packages:
+    """What became of the look."""
+
+    unlinked: frozenset[Rpm]  # not to be told to Koji: it would take others for them
+    warnings: tuple[str, ...]
+
+
+def check_packages(
+    images: Sequence[ArchImage], policy: PackagesConfig, session: Session
+) -> Packages:
+    """Raises BuildFailed, naming packages, where the site wants that."""
+    ours = {rpm for image in images for rpm in image.rpms}
+    hosts = {rpm for image in images for rpm in image.buildroot.rpms}
+    asked = policy.foreign_signature != "ignore"
+    found = strangers(session, [*ours, *hosts], signatures=asked)
+    kinds = (
+        (policy.differs_from_koji, found.differ, "are not those that Koji has under these names"),
+        (policy.unknown_to_koji, found.unknown, "were not built in this Koji"),
+        (policy.foreign_signature, found.foreign, "are signed with a key that Koji has not"),
+    )
+    say = [(level, _sentence(rpms & ours, what)) for level, rpms, what in kinds if rpms & ours]
+    failed = [text for level, text in say if level == "fail"]
+    if failed:
+        raise BuildFailed(
+            "\n".join(failed), do="Install them from the repo of the build tag (no --repo-url)."
+        )
+    return Packages(found.differ, tuple(text for level, text in say if level == "warn"))
+
+
+def _sentence(rpms: Collection[Rpm], what: str) -> str:
+    names = sorted({rpm.nvra for rpm in rpms})
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"Packages of the image {what}: {', '.join(names[:SHOWN])}{more}."
