@@ -22,8 +22,11 @@ def test_people_read_name_source_arches_parents_repos_tags_and_warnings():
         "  packages    f43-build, repo 12",
         "  image       reg.example.com/fedora/web: 1.0-3, latest, 1.0",
         "  Koji tag    f43-candidate",
+        "  label       com.redhat.component=web-container",
+        "  label       name=fedora/web",
         "  label       release=3",
         "  label       vendor=Fedora",
+        "  label       version=1.0",
         "  time limit  600 s",
         "  warning     Mind the step.",
     ]
