@@ -220,6 +220,14 @@ def _instruction_failed(tail: str, status: int) -> InstructionFailed:
     cause = cause if mark else f"exit status {status}"
     steps = [n for n, line in enumerate(lines) if re.match(r"(\[\d+/\d+\] )?STEP \d+", line)]
     own = lines[steps[-1] + 1 :] if steps else lines
+    missing = re.search(r'copier: stat: "/?(.*?)": no such file', cause)
+    if missing:
+        return InstructionFailed(
+            f"There is no {missing[1]} to copy.",
+            instruction,
+            "",
+            do="Is it committed, beside the Dockerfile, and not named in .dockerignore?",
+        )
     return InstructionFailed(
         f"{cause.removeprefix('while running runtime: ')}.",
         instruction,

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 from koji_containerbuild.devstack.places import HOST, Places, Ports, answers
 from koji_containerbuild.devstack.process import Part, run_program
@@ -23,6 +24,16 @@ SETTINGS = {
     "uploadpack.allowReachableSHA1InWant": "true",
     "uploadpack.allowFilter": "true",
 }
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link, as a file of a commit."""
+
+    target: str
+
+
+Content = Union[str, bytes, Link, None]  # of a file; None: it is removed
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class GitServer:
     folder: Path
     base_url: str
 
-    def create(self, name: str, files: Mapping[str, str | bytes], branch: str = BRANCH) -> Commit:
+    def create(self, name: str, files: Mapping[str, Content], branch: str = BRANCH) -> Commit:
         """A new repository, say `container/hello`, with one commit."""
         path = self._path(name)
         if path.exists():
@@ -60,7 +71,7 @@ class GitServer:
     def commit(
         self,
         name: str,
-        files: Mapping[str, str | bytes | None],
+        files: Mapping[str, Content],
         *,
         branch: str = BRANCH,
         message: str = "Change",
@@ -111,7 +122,7 @@ def part(places: Places, ports: Ports) -> Part:
 
 
 def _fast_import(
-    files: Mapping[str, str | bytes | None], branch: str, message: str, parent: str | None
+    files: Mapping[str, Content], branch: str, message: str, parent: str | None
 ) -> bytes:
     """A stream as git-fast-import(1) reads it."""
     out = [f"commit refs/heads/{branch}\ncommitter {WHO} {WHEN} +0000\n".encode(), _data(message)]
@@ -121,12 +132,20 @@ def _fast_import(
         if content is None:
             out.append(f"D {name}\n".encode())
             continue
-        body = content.encode() if isinstance(content, str) else content
+        body = _body(content)
         mode = "100755" if body.startswith(b"#!") else "100644"
+        if isinstance(content, Link):
+            mode = "120000"
         out += [f"M {mode} inline {name}\n".encode(), _data(body)]
     return b"".join(out)
 
 
-def _data(content: str | bytes) -> bytes:
-    body = content.encode() if isinstance(content, str) else content
+def _body(content: str | bytes | Link) -> bytes:
+    if isinstance(content, Link):
+        return content.target.encode()
+    return content.encode() if isinstance(content, str) else content
+
+
+def _data(content: str | bytes | Link) -> bytes:
+    body = _body(content)
     return f"data {len(body)}\n".encode() + body + b"\n"

@@ -59,6 +59,13 @@ def identity(labels: Mapping[str, str]) -> Identity:
     Identity(component='web-container', name='f/web', version='1', release='')
     """
     missing = [key for key in REQUIRED if not of(labels, key)]
+    for key in missing:
+        if key in labels or OLD_SPELLINGS[key] in labels:
+            raise BadRequest(
+                f"{_called(labels, key)} is empty.",
+                do="Give it a value: a variable in it needs ENV, or ARG with a default, before it "
+                "in the same stage.",
+            )
     if missing:
         what = "label" if len(missing) == 1 else "labels"
         raise BadRequest(
@@ -91,7 +98,8 @@ def _called(labels: Mapping[str, str], key: str) -> str:
     >>> _called(Written({"Name": "x"}, {"Name": 5}), "name")
     'The label Name in line 5 of the Dockerfile'
     """
-    spelling = key if labels.get(key) else OLD_SPELLINGS.get(key, key)
+    old = OLD_SPELLINGS.get(key, key)
+    spelling = key if labels.get(key) or old not in labels else old
     lines = labels.lines if isinstance(labels, Written) else {}
     where = f" in line {lines[spelling]} of the Dockerfile" if spelling in lines else ""
     return f"The label {spelling}{where}"

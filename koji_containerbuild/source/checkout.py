@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -61,12 +62,17 @@ class Checkout:
         except UnicodeDecodeError as error:
             raise BadRequest(f"{name} is not UTF-8: {error}.", do="Save it as UTF-8.") from error
 
-    def text(self, subfolder: str, name: str) -> str:
-        """The text of a file that must be there. Raises BadRequest."""
+    def text(self, subfolder: str, name: str, like: Sequence[str] = ()) -> str:
+        """The text of a file that must be there. Raises BadRequest.
+
+        `like`: names that people give to such a file.
+        """
         text = self.read(subfolder, name)
         if text is None:
             where = f"the folder {subfolder} of the source" if subfolder else "the source"
-            raise BadRequest(f"There is no {name} in {where}.", do="Commit one and push it.")
+            other = next((n for n in like if n in self.names(subfolder)), "")
+            do = f"Rename {other} to {name}." if other else "Commit one and push it."
+            raise BadRequest(f"There is no {name} in {where}.", do=do)
         return text
 
     def folder(self, subfolder: str) -> Path:

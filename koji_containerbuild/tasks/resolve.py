@@ -20,6 +20,8 @@ from koji_containerbuild.source.settings import Settings
 from koji_containerbuild.source.unfetched import refuse_lfs_pointers
 from koji_containerbuild.tasks.tools import Place
 
+MISSPELT = ("Containerfile", "dockerfile", "DockerFile", "Dockerfile.in", "Dockerfile.txt")
+
 
 @dataclass(frozen=True)
 class SourceTree:
@@ -34,7 +36,8 @@ def read_source(checkout: Checkout, subfolder: str) -> SourceTree:
     """Raises BadRequest, naming file and line or key."""
     refuse_lfs_pointers(checkout, subfolder)
     settings = read_settings(checkout, subfolder)
-    return SourceTree(checkout, parse(checkout.text(subfolder, "Dockerfile")), settings)
+    text = checkout.text(subfolder, "Dockerfile", MISSPELT)
+    return SourceTree(checkout, parse(text), settings)
 
 
 def user_repos(request: BuildRequest, place: Place) -> tuple[RepoFile, ...]:

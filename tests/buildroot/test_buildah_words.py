@@ -19,7 +19,7 @@ def test_output_without_a_last_newline_is_told_from_the_error(end: str):
     assert error.last_lines == "x"
 
 
-def test_a_cause_that_quotes_files_keeps_their_names():
+def test_a_file_that_is_not_there_is_named_and_our_folders_are_not():
     error = _instruction_failed(
         "STEP 2/5: COPY missing /x\n"
         'Error: building at STEP "COPY missing /x": checking on sources under "/w": copier: stat: '
@@ -27,7 +27,8 @@ def test_a_cause_that_quotes_files_keeps_their_names():
         125,
     )
     assert error.instruction == "COPY missing /x"
-    assert error.what.endswith('stat: "/missing": no such file or directory.')
+    assert error.what == "There is no missing to copy."
+    assert ".dockerignore" in error.do
 
 
 def test_endless_output_is_cut():

@@ -113,7 +113,7 @@ def test_the_new_spelling_of_an_old_label_is_added():
 
 
 def test_an_old_spelling_with_another_value_gives_way_with_a_warning():
-    written = Written({"Version": "1", "version": "2", "Release": "7"}, {"version": 4})
+    written = labels.Written({"Version": "1", "version": "2", "Release": "7"}, {"version": 4})
     added = to_add(NO_SITE, written, FACTS)
     assert added.labels["Version"] == "2"
     assert added.labels["Release"] == added.labels["release"] == "1"
@@ -217,3 +217,9 @@ def test_a_label_of_the_site_wins_but_for_the_two_that_the_source_decides():
 def test_a_control_character_is_refused(value: str):
     with pytest.raises(BadRequest, match="control character"):
         to_add(SiteLabels({"vendor": value}), {}, FACTS)
+
+
+def test_a_required_label_without_a_value_is_named_with_its_line():
+    written = labels.Written({**RIGHT, "version": ""}, {"version": 4})
+    with pytest.raises(BadRequest, match="The label version in line 4 of the Dockerfile is empty"):
+        labels.identity(written)

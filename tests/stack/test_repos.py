@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from koji_containerbuild.devstack.git_server import Link
 from tests.stack.builds import Asked, Builds, Built, unique_name
 from tests.stack.images import Image
 
@@ -27,9 +28,16 @@ def expected(folder: Path) -> dict[str, Any]:
     return yaml.safe_load((folder / EXPECT).read_text()) or {}
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != EXPECT]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+def files(folder: Path) -> dict[str, bytes | Link]:
+    """`dot.gitattributes` and the like have a name that means nothing to our own repository."""
+    found: dict[str, bytes | Link] = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder)).replace("dot.", ".")
+        if path.is_symlink():
+            found[name] = Link(str(path.readlink()))
+        elif path.is_file() and path.name != EXPECT:
+            found[name] = path.read_bytes()
+    return found
 
 
 class Asking:
