@@ -27,6 +27,7 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
         "parents": [{"name": p.resolved, "pinned": p.pinned} for p in plan.parents],
         "repos": [koji.build_tag] if koji and koji.repo_id else repos,
         "repo_id": koji.repo_id if koji else 0,
+        "files": [{"path": f.path, "url": f.download.url} for f in plan.files],
         "image": where.repository,
         "tags": [where.primary_tag] if where.primary_tag else [],
         "floating_tags": list(where.floating_tags),
@@ -55,6 +56,8 @@ def _rows(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "parent", f"{parent['name']} = {parent['pinned'].partition('@')[2]}"
     for repo in told.get("repos") or ():
         yield "packages", f"{repo}, repo {told['repo_id']}" if told.get("repo_id") else repo
+    for file in told.get("files") or ():
+        yield "file", f"{file['path']} from {file['url']}"
     tags = [*(told.get("tags") or ()), *(told.get("floating_tags") or ())]
     if told.get("image"):
         yield "image", f"{told['image']}: {', '.join(tags) or 'a tag of its own'}"

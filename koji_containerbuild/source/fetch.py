@@ -67,7 +67,7 @@ class Fetching:
             before = self._size()
             try:
                 self._read()
-            except (_BrokenOff, requests.RequestException, HTTPError) as error:
+            except (_BrokenOff, requests.RequestException, HTTPError, UnicodeError) as error:
                 failures = 1 if self._size() > before else failures + 1
                 reason = f"{_reason(error)}, with {mib(self._size())} there"
                 if failures == ATTEMPTS:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from koji_containerbuild.contract.plan import Parent, RepoFile
+from koji_containerbuild.contract.plan import Download, Parent, RepoFile, SourceFile
 from koji_containerbuild.contract.preview import lines, preview
 from tests.fakes.plans import PLAN
 
 
-def test_people_read_name_source_arches_parents_repos_tags_and_warnings():
+def test_people_read_name_source_arches_parents_repos_files_tags_and_warnings():
     digest = "sha256:" + "0" * 64
     parent = Parent("base", "reg.example.com/base:1", f"reg.example.com/base@{digest}")
     repo = RepoFile("koji-containerbuild-f43-build.repo", "")
-    plan = replace(PLAN, parents=(parent,), repos=(repo,), warnings=("Mind the step.",))
+    file = SourceFile("big.tar", Download("https://x.org/big.tar", {"md5": "0" * 32}), "lookaside")
+    plan = replace(
+        PLAN, parents=(parent,), repos=(repo,), files=(file,), warnings=("Mind the step.",)
+    )
     assert lines(preview(plan)) == [
         "Would build web-container-1.0-3; nothing was reserved.",
         f"  source      https://src.example.com/web#{'a' * 40} on f43",
         "  arches      x86_64",
         f"  parent      reg.example.com/base:1 = {digest}",
         "  packages    f43-build, repo 12",
+        "  file        big.tar from https://x.org/big.tar",
         "  image       reg.example.com/fedora/web: 1.0-3, latest, 1.0",
         "  Koji tag    f43-candidate",
         "  label       com.redhat.component=web-container",

@@ -49,6 +49,14 @@ def header(name: str, value: str) -> Habit:
     return lambda answer: answer.headers.update({name: value})
 
 
+def chunked(answer: Answer) -> None:
+    """In pieces of a size that is told with each."""
+    size = 100_000
+    pieces = [answer.body[at : at + size] for at in range(0, len(answer.body), size)]
+    answer.body = b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in (*pieces, b""))
+    answer.headers |= {"Transfer-Encoding": "chunked", "Content-Length": ""}
+
+
 def both(*habits: Habit) -> Habit:
     """All of them at once."""
 

@@ -23,6 +23,7 @@ from tests.fakes.file_server import (
     FileServer,
     both,
     broken_after,
+    chunked,
     file_server,
     header,
     other_content,
@@ -159,6 +160,23 @@ def test_a_length_that_is_not_true_does_not_end_in_a_wrong_file(site: Site):
 def test_a_file_of_no_known_length_is_taken(site: Site):
     site.server.habits = [header("Content-Length", "")]
     assert site.get() == BODY
+
+
+def test_a_file_in_chunks_is_taken_and_a_break_in_them_is_seen(site: Site):
+    site.server.habits = [both(chunked, broken_after(400_000)), without_ranges]
+    assert site.get() == BODY
+    assert "the connection broke off" in site.said[0]
+    site.server.habits = [chunked]
+    assert site.get(site.wanted(md5=hashlib.md5(BODY).hexdigest())) == BODY
+
+
+def test_a_redirect_is_followed_and_an_odd_one_is_a_failure_in_words(site: Site):
+    moved = both(status(302), header("Location", "/big.tar"))
+    site.server.habits = [moved]
+    assert site.get(site.wanted("/old")) == BODY
+    site.server.habits = [both(status(302), header("Location", "http://[x/\xff"))] * 5
+    with pytest.raises(ServiceError, match=r"^Cannot fetch big.tar from "):
+        site.get(site.wanted("/old", md5="0" * 32))
 
 
 def test_a_compression_that_the_server_claims_is_left_alone(site: Site):

@@ -66,6 +66,7 @@ class Asking:
             (self.commit.sha, "@COMMIT@"),
             (stack.addresses.registry, "@REGISTRY@"),
             (stack.addresses.files, "@TOPURL@"),
+            (stack.addresses.lookaside.partition("://")[2], "@LOOKASIDE@"),
         ):
             text = text.replace(value, mark)
         return re.sub(r"(@sha256:)[0-9a-f]{64}", r"\1…", text)
