@@ -1,7 +1,8 @@
-"""buildah, by its command line: one store for all builds of a machine.
+"""buildah, by its command line: one store for all builds of a machine, of whatever arch.
 
 Facts this stands on (tried with 1.28): plain `bud` gives the parent's layers and exactly one more;
-`--format docker` keeps HEALTHCHECK, ONBUILD and SHELL; `--timestamp` gives equal digests.
+`--format docker` keeps HEALTHCHECK, ONBUILD and SHELL; `--timestamp` gives equal digests; with
+`--platform` the config has that architecture, and the variant that the parent has.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from koji_containerbuild.buildroot.triggers import triggers, write_twin
 from koji_containerbuild.config import Config
 from koji_containerbuild.contract.image import Tool
 from koji_containerbuild.errors import ConfigError, ServiceError
+from koji_containerbuild.rules.manifests import goarch
 
 SHOWN = 2000  # characters, and
 SHOWN_LINES = 15  # of a failed instruction's output
 
 
 class Buildah:
-    """The image builder of a machine, as its configuration has it."""
+    """The image builder of a machine, as its configuration has it, for images of one arch."""
 
-    def __init__(self, config: Config, temporary: Path) -> None:
+    def __init__(self, config: Config, temporary: Path, arch: str) -> None:
         self._config = config
+        self._platform = f"--platform=linux/{goarch(arch)}"
         self._temporary = temporary
         self._told: dict[str, Any] = {}
         settings = config.buildroot
@@ -50,7 +53,8 @@ class Buildah:
     def pull(self, image: str) -> None:
         """A digest never changes, so an image that is there is not pulled again."""
         try:
-            self._output("pull", "-q", "--policy", "missing", *self._access(image), image)
+            how = (self._platform, "--policy", "missing", *self._access(image))
+            self._output("pull", "-q", *how, image)
         except ServiceError as error:
             raise ServiceError(f"Cannot pull the parent image {image}: {error.what}") from error
 
@@ -107,7 +111,7 @@ class Buildah:
         contexts = [f"--build-context={name}={path}" for name, path in job.files.items()]
         status, tail = logged(
             [
-                *self._base, "bud",
+                *self._base, "bud", self._platform,
                 "--isolation", settings.isolation,
                 "--runtime", self._runtime,
                 "--network", settings.network,
@@ -148,7 +152,7 @@ class Buildah:
                 write_twin(about, Path(twin))
                 image = self._output("pull", "-q", f"dir:{twin}").strip()
         try:
-            container = self._output("from", "-q", "--pull-never", image).strip()
+            container = self._output("from", "-q", self._platform, "--pull-never", image).strip()
             try:
                 yield container, kept
             finally:

@@ -63,7 +63,7 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
     config = load(given.config) if given.config else Config()
     try:
         with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
-            builder = Buildah(config, work)
+            builder = Buildah(config, work, given.arch)
             limits = FetchLimits(
                 config.files.max_file_mib, config.files.file_seconds, config.files.cache_mib
             )

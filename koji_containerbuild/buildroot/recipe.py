@@ -21,6 +21,7 @@ from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
 from koji_containerbuild.buildroot.stages.own_layer import has_traces, one_layer
+from koji_containerbuild.buildroot.stages.parents_of_arch import parents_of_arch
 from koji_containerbuild.buildroot.stages.push import (
     LocalImage,
     parent_image,
@@ -62,15 +63,15 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         buildinfo(dockerfile.text, text, image_name(plan), files)
 
     with step("parents and repos"):
-        local = repos(dockerfile, plan.repos, pinned, tools.builder, tools.work)
-        has_repos = has_repo_layer(dockerfile, pinned, local)
-        recipe = tools.work / "Dockerfile"
-        recipe.write_text(rewrite_from(dockerfile, local, added, begin), encoding="utf-8")
+        of_arch = parents_of_arch(pinned, arch, tools.registry)
+        local = repos(dockerfile, plan.repos, of_arch, tools.builder, tools.work)
+        has_repos = has_repo_layer(dockerfile, of_arch, local)
+        recipe = written(tools.work, rewrite_from(dockerfile, local, added, begin))
 
     name = f"localhost/koji-containerbuild/build:{plan.destination.arch_tag(arch)}"
     with removing(name, tools.builder), ThreadPoolExecutor(2) as aside:
         place = aside.submit(host.describe, tools.builder)
-        parent = aside.submit(parent_image, tools.registry, base_of(dockerfile, pinned), arch)
+        parent = aside.submit(parent_image, tools.registry, base_of(dockerfile, of_arch))
         with step("build"):
             job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
             said = build(job, plan, tools)
@@ -129,6 +130,13 @@ def look_inside(name: str, plan: BuildPlan, has_repos: bool, builder: Builder, s
         sizes = builder.layer_sizes(name)
         with builder.mounted(name) as tree:
             return Seen(sizes, list_rpms(tree), has_traces(tree, plan.repos, has_repos))
+
+
+def written(work: Path, dockerfile: str) -> Path:
+    """The file that the builder reads."""
+    path = work / "Dockerfile"
+    path.write_text(dockerfile, encoding="utf-8")
+    return path
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class BuildJob:
 
 
 class Builder(Protocol):
-    """Makes images in a store on this machine."""
+    """Makes images of one arch in a store on this machine."""
 
     def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
         """Make the image `name`: `parent` and one layer more, with `files` in `folder`.
@@ -35,7 +35,7 @@ class Builder(Protocol):
         """
 
     def pull(self, image: str) -> None:
-        """Have registry/repository@digest in the store."""
+        """Have registry/repository@digest, of an image and no index, in the store."""
 
     def build(self, job: BuildJob, console: Console) -> None:
         """Build. Raises InstructionFailed."""

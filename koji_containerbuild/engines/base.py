@@ -35,7 +35,13 @@ class Engine(Protocol):
 
     @property
     def arches(self) -> Collection[str]:
-        """What it can build for, by Koji's names."""
+        """Those that it builds for when nobody says which, by Koji's names."""
+
+    def lacks(self, arch: str, *, runs: bool) -> str:
+        """What is missing here to build for an arch, in words; empty: nothing is.
+
+        `runs`: the build runs programs of the arch; else it only copies files.
+        """
 
     def start(self, job: Job) -> None:
         """Begin every arch of the plan. A job of that name that is there already is adopted."""

@@ -15,15 +15,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
 from koji_containerbuild.contract.codec import NotThisRecord
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.binfmt import emulated
 from koji_containerbuild.errors import ServiceError
 
+ALSO_RUNS = {"x86_64": ("i686",)}  # by the processor itself
 PROGRAM = (sys.executable, "-m", "koji_containerbuild.buildroot")
 BLOCK = 1024 * 1024  # bytes of log in one News
 
@@ -31,15 +33,32 @@ BLOCK = 1024 * 1024  # bytes of log in one News
 class LocalEngine:
     """Runs jobs below a folder of this host."""
 
-    def __init__(self, jobs: Path, config: Path, program: Sequence[str] = PROGRAM) -> None:
-        """`jobs`: where job folders are; `config`: the file that the buildroot program reads."""
+    def __init__(
+        self,
+        jobs: Path,
+        config: Path,
+        program: Sequence[str] = PROGRAM,
+        foreign: Callable[[], Collection[str]] = emulated,
+    ) -> None:
+        """`jobs`: where job folders are; `config`: the file that the buildroot program reads;
+        `foreign`: arches whose programs run here though the processor has no idea of them.
+        """
         self._program = program
+        self._foreign = foreign
         self._jobs = jobs
         self._config = config
 
     @property
     def arches(self) -> Collection[str]:
         return (platform.machine(),)
+
+    def lacks(self, arch: str, *, runs: bool) -> str:
+        """Files can be copied into an image of any arch."""
+        machine = platform.machine()
+        native = {machine, *ALSO_RUNS.get(machine, ())}
+        if not runs or arch in native or arch in self._foreign():
+            return ""
+        return f"an emulator for {arch} (qemu-user-static, registered with binfmt_misc)"
 
     def start(self, job: Job) -> None:
         for arch in job.plan.arches:

@@ -23,14 +23,13 @@ def choose(
     only: Collection[str],
     exclude: Collection[str],
     override: Sequence[str],
-    can_build: Collection[str],
 ) -> tuple[str, ...]:
     """The arches to build, in the order of the build tag.
 
     `override` (an option) must lie within the tag's arches; `only` and `exclude` are those of
-    container.yaml; `can_build` is what the engine offers. Raises BadRequest.
+    container.yaml. Raises BadRequest.
 
-    >>> choose(["x86_64", "aarch64"], (), ("aarch64",), (), {"x86_64"})
+    >>> choose(["x86_64", "aarch64"], (), ("aarch64",), ())
     ('x86_64',)
     """
     tag = tuple(dict.fromkeys(map(canonical, of_tag)))
@@ -46,11 +45,5 @@ def choose(
         raise BadRequest(
             f"No arch is left to build for: the build tag has {', '.join(tag) or 'none'}.",
             do="Check platforms in container.yaml, and the arches of the build tag.",
-        )
-    cannot = [arch for arch in chosen if arch not in can_build]
-    if cannot:
-        raise BadRequest(
-            f"Nothing here can build for {', '.join(cannot)}.",
-            do="Exclude it with 'platforms: not:' in container.yaml, or ask the admin.",
         )
     return chosen

@@ -32,15 +32,15 @@ AS_DOCKER = {
     ),
 }
 
-_GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+_GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7hl": "arm"}
 _KOJI_ARCH = {go: koji for koji, go in _GOARCH.items()}
 
 
 def goarch(arch: str) -> str:
     """Koji's name of an arch as Go, and so every registry, calls it.
 
-    >>> [goarch(arch) for arch in ("x86_64", "aarch64", "ppc64le", "s390x")]
-    ['amd64', 'arm64', 'ppc64le', 's390x']
+    >>> [goarch(arch) for arch in ("x86_64", "aarch64", "ppc64le", "i686")]
+    ['amd64', 'arm64', 'ppc64le', '386']
     """
     return _GOARCH.get(arch, arch)
 

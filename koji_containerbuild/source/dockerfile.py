@@ -29,7 +29,16 @@ INSTRUCTIONS = tuple(
     "STOPSIGNAL USER VOLUME WORKDIR".split()
 )
 MOST_LINES = 10_000  # the reading of more takes long, and nobody writes them
+SHOWN = 100  # characters of an instruction
 LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction, to be shown."""
+
+    line: int  # its first one, from 1
+    text: str  # as one line, cut short
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,9 @@ class Stage:
     last_line: int
     platform: str  # of --platform; empty: none; "linux/*" is the one that is built
     as_written: str  # the name with AS, as written
-    runs: bool  # whether it has a RUN
+    runs: Optional[Instruction]  # its first RUN
+    runs_later: Optional[Instruction]  # its first ONBUILD RUN: of a stage that stands on it
+    takes_from: tuple[int, ...]  # the stages that it copies from
     settings: tuple[Setting, ...]  # its LABEL, ENV and ARG
     triggers: tuple[Setting, ...]  # those after ONBUILD
 
@@ -216,9 +227,9 @@ def _divided(
         if item["instruction"] == "FROM":
             arguments = arguments if stages else variables.heading(heading)
             stages.append(_from(item, arguments, stages))
-        elif item["instruction"] == "RUN":
-            stages[-1]["runs"] = True
         kept = _of_onbuild(item)
+        if stages:
+            _note(item, kept, stages)
         if kept["instruction"] in ("LABEL", "ENV", "ARG"):
             setting = Setting(kept["instruction"], kept["value"] or "", item["startline"] + 1)
             if not stages:
@@ -226,6 +237,20 @@ def _divided(
             else:
                 stages[-1]["settings" if kept is item else "triggers"] += (setting,)
     return tuple(heading), tuple(Stage(**stage) for stage in stages)
+
+
+def _note(item: Mapping[str, Any], kept: Mapping[str, Any], stages: list[dict[str, Any]]) -> None:
+    """What the last stage runs, and which stages it takes from."""
+    stage = stages[-1]
+    if kept["instruction"] == "RUN":
+        key = "runs" if kept is item else "runs_later"
+        text = " ".join(f"{item['instruction']} {item['value']}".split())
+        shown = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+        stage[key] = stage[key] or Instruction(item["startline"] + 1, shown)
+    sources = _sources(kept)
+    stage["takes_from"] += tuple(
+        s["number"] for s in stages[:-1] if {s["as_written"], str(s["number"])} & set(sources)
+    )
 
 
 def _from(
@@ -242,7 +267,9 @@ def _from(
         "last_line": item["endline"],
         "platform": said.platform,
         "as_written": said.name,
-        "runs": False,
+        "runs": None,
+        "runs_later": None,
+        "takes_from": (),
         "settings": (),
         "triggers": (),
     }

@@ -41,14 +41,17 @@ def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry)
     """A manifest list, also of one arch, under the unique and the primary tag."""
     repository = Pullspec.parse(plan.destination.repository)
     kind = index_type(image.media_type for image in images)
-    entries = [
-        Platform(goarch(i.arch), "linux", "", i.digest, i.media_type, i.size) for i in images
-    ]
-    body = build_index(entries, kind)
+    body = build_index([_entry(image) for image in images], kind)
     digest = ""
     for tag in filter(None, (plan.destination.unique_tag, plan.destination.primary_tag)):
         digest = registry.put_manifest(repository.at_tag(tag), body, kind)
     return ImageIndex(digest, kind)
+
+
+def _entry(image: ArchImage) -> Platform:
+    variant = str(image.config.get("variant") or "")
+    size, kind = image.size, image.media_type
+    return Platform(goarch(image.arch), "linux", variant, image.digest, kind, size)
 
 
 def unpublish(plan: BuildPlan, registry: Registry) -> None:

@@ -5,7 +5,7 @@ taken. With Koji or without, the page is the same; who decides is another one.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from koji_containerbuild.rules.nvr import NVR, check_component_suffix
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.repodata import version_of
 from koji_containerbuild.source.unfetched import warn_of_submodules
+from koji_containerbuild.tasks.arches import check_engine
 from koji_containerbuild.tasks.files import Keeper, resolve_files
 from koji_containerbuild.tasks.parents import Parents, resolve_parents
 from koji_containerbuild.tasks.resolve import (
@@ -83,8 +84,9 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         limited = limits(tree.settings, place.config)
         fetched = resolve_files(checkout, request.source, place.config, authority)
     with stage(place, "parents"):
-        arches = _arches(request, tree, authority.arches, place.engine.arches)
+        arches = _arches(request, tree, authority.arches)
         parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry)
+        check_engine(tree, arches, parents.pinned, place)
     with stage(place, "repos"):
         repos = authority.repos(request)
         files = as_the_site_fetches(repos.files, place.config.repos)
@@ -137,11 +139,9 @@ def stage(place: Place, name: str) -> Iterator[None]:
     place.logs.flush()
 
 
-def _arches(
-    request: BuildRequest, tree: SourceTree, of_target: Sequence[str], here: Collection[str]
-) -> tuple[str, ...]:
+def _arches(request: BuildRequest, tree: SourceTree, of_target: Sequence[str]) -> tuple[str, ...]:
     settings, override = tree.settings, request.options.arch_override
-    return arch_rules.choose(of_target, settings.only, settings.exclude, override, here)
+    return arch_rules.choose(of_target, settings.only, settings.exclude, override)
 
 
 def _wish(

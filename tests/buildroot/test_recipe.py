@@ -23,6 +23,13 @@ from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan, Parent, RepoFile
 from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry, RegistrySettings
+from koji_containerbuild.rules.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    Platform,
+    build_index,
+    goarch,
+)
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.fetch import FetchLimits
 from koji_containerbuild.source.file_cache import FileCache
@@ -58,15 +65,16 @@ class Site:
             ),
         )
 
-    def build(self, plan: BuildPlan) -> Outcome:
+    def build(self, plan: BuildPlan, arch: str = "x86_64") -> Outcome:
         self.runs += 1
+        self.builder.arch = arch
         work = self.folder / f"work-{self.runs}"
         work.mkdir()
-        console = Console(work / "log", "x86_64")
+        console = Console(work / "log", arch)
         try:
             files = FileCache(self.folder / "cache", FetchLimits(8, 60, 100), console.say)
             tools = Tools(self.builder, self.registry, console, work, files)
-            return build_arch(plan, "x86_64", tools, None)
+            return build_arch(plan, arch, tools, None)
         finally:
             console.close()
 
@@ -164,6 +172,52 @@ def test_a_repo_file_that_the_build_has_changed_leaves_no_trace_either(site: Sit
         assert not [name for name in tar.getnames() if "yum.repos.d" in name]
     assert config["rootfs"]["diff_ids"][-1] == f"sha256:{hashlib.sha256(own).hexdigest()}"
     assert len(config["rootfs"]["diff_ids"]) == 2
+
+
+def index_parent(site: Site) -> dict[str, list[dict]]:
+    """fedora:43 becomes an index over two images; the layers of each, by arch."""
+    spec, entries, layers = Pullspec(site.fake.host, "fedora", "43"), [], {}
+    for arch in ("x86_64", "aarch64"):
+        scratch = site.builder.images["scratch"]
+        image = site.builder._on(scratch, {"etc/arch": arch.encode()}, 1, "base")
+        digest = push(site.registry, spec, image, arch)
+        body = site.registry.manifest(spec.at_digest(digest)).body
+        layers[arch] = json.loads(body)["layers"]
+        entries.append(Platform(goarch(arch), "linux", "", digest, DOCKER_MANIFEST, len(body)))
+    index = build_index(entries, DOCKER_LIST)
+    site.parent = str(spec.at_digest(site.registry.put_manifest(spec, index, DOCKER_LIST)))
+    return layers
+
+
+@pytest.mark.parametrize("repos", [(), (REPO,)], ids=["without repos", "with repos"])
+def test_two_arches_in_one_store_stand_each_on_its_own_parent(site: Site, repos):
+    below = index_parent(site)
+    plan = site.plan("FROM fedora:43\nRUN write /x\n")
+    plan = dataclasses.replace(plan, arches=("x86_64", "aarch64"), repos=repos)
+    for arch, name in (("x86_64", "amd64"), ("aarch64", "arm64")):
+        manifest, config = site.image(site.build(plan, arch))
+        assert config["architecture"] == name
+        assert config["config"]["Labels"]["architecture"] == arch
+        assert manifest["layers"][:-1] == below[arch]
+
+
+def test_the_dockerfile_in_the_image_names_the_parents_index(site: Site):
+    index_parent(site)
+    manifest, _ = site.image(site.build(site.plan("FROM fedora:43\n"), "aarch64"))
+    spec = Pullspec(site.fake.host, "fedora/web")
+    own = gzip.decompress(site.registry.blob(spec, manifest["layers"][-1]["digest"]))
+    with tarfile.open(fileobj=io.BytesIO(own)) as tar:
+        name = next(name for name in tar.getnames() if "buildinfo/Dockerfile" in name)
+        assert f"FROM {site.parent}".encode() in tar.extractfile(name).read()
+    assert site.parent not in site.builder.built[0]
+
+
+def test_a_parent_without_the_arch_is_named_with_it(site: Site):
+    index_parent(site)
+    with pytest.raises(StageFailed) as caught:
+        site.build(site.plan("FROM fedora:43\n"), "s390x")
+    assert caught.value.failure.stage == "parents and repos"
+    assert caught.value.failure.cause == f"The parent image {site.parent} has no image for s390x."
 
 
 def test_the_report_tells_of_the_image_and_has_the_log(site: Site):

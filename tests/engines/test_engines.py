@@ -16,6 +16,7 @@ import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.engines.base import Engine, Job, running
+from koji_containerbuild.engines.binfmt import emulated
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.errors import ServiceError
 from tests.fakes import buildroot_program
@@ -246,6 +247,45 @@ def test_leaving_by_an_error_ends_the_job_but_being_told_to_end_does_not(
 
 
 # -- the local engine alone
+
+
+@pytest.mark.parametrize("machine, own", [("x86_64", ("x86_64", "i686")), ("s390x", ("s390x",))])
+def test_programs_run_of_the_machines_own_arches(
+    machine: str, own: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    engine = LocalEngine(Path("/none"), Path("/none"), foreign=lambda: ())
+    assert list(engine.arches) == [machine]
+    assert not any(engine.lacks(arch, runs=True) for arch in own)
+    assert engine.lacks("aarch64", runs=True) == (
+        "an emulator for aarch64 (qemu-user-static, registered with binfmt_misc)"
+    )
+
+
+def test_files_can_be_copied_for_every_arch_and_an_emulator_runs_programs():
+    engine = LocalEngine(Path("/none"), Path("/none"), foreign=lambda: ("riscv64",))
+    assert not engine.lacks("riscv64", runs=True)
+    assert not engine.lacks("ppc64le", runs=False)
+    assert engine.lacks("ppc64le", runs=True)
+
+
+def handler(folder: Path, name: str, state: str = "enabled", flags: str = "POCF") -> None:
+    """As /proc/sys/fs/binfmt_misc shows it."""
+    text = f"{state}\ninterpreter /usr/libexec/qemu\nflags: {flags}\noffset 0\nmagic 7f454c46\n"
+    (folder / name).write_text(text)
+
+
+def test_an_emulator_counts_when_it_is_enabled_and_works_in_a_container(tmp_path: Path):
+    assert not emulated(tmp_path / "not-mounted")
+    (tmp_path / "status").write_text("enabled\n")
+    handler(tmp_path, "qemu-aarch64")
+    handler(tmp_path, "qemu-arm", flags="F")
+    handler(tmp_path, "qemu-s390x", state="disabled")
+    handler(tmp_path, "qemu-ppc64le", flags="OC")  # its interpreter is not there in a container
+    handler(tmp_path, "python3.11")
+    assert sorted(emulated(tmp_path)) == ["aarch64", "armv7hl"]
+    (tmp_path / "status").write_text("disabled\n")
+    assert not emulated(tmp_path)
 
 
 @pytest.fixture

@@ -78,10 +78,11 @@ def push(registry: Registry, to: Pullspec, image: Image, arch: str = "x86_64") -
 
 
 class FakeBuilder:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, arch: str = "x86_64") -> None:
         self.images: dict[str, Image] = {"scratch": Image(EMPTY)}
         self.built: list[str] = []  # texts of Dockerfiles
         self._registry = registry
+        self.arch = arch
 
     def with_files(self, parent: str, name: str, files: Path, folder: str) -> None:
         if name not in self.images:
@@ -95,9 +96,7 @@ class FakeBuilder:
         spec = Pullspec.parse(image)
         assert spec.digest, "parents are pulled by digest"
         manifest = self._registry.manifest(spec)
-        if manifest.is_index:
-            spec = spec.at_digest(manifest.platforms[0].digest)
-            manifest = self._registry.manifest(spec)
+        assert not manifest.is_index, "a store keeps one image by each name"
         config = json.loads(self._registry.config(spec, manifest))
         blobs = [one["digest"] for one in json.loads(manifest.body)["layers"]]
         tars = [gzip.decompress(self._registry.blob(spec, digest)) for digest in blobs]
@@ -154,7 +153,7 @@ class FakeBuilder:
             yield Path(name)
 
     def push(self, image: str, to: str) -> None:
-        push(self._registry, Pullspec.parse(to), self.images[image])
+        push(self._registry, Pullspec.parse(to), self.images[image], self.arch)
 
     def remove(self, image: str) -> None:
         self.images.pop(image, None)

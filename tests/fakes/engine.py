@@ -27,10 +27,16 @@ class FakeEngine:
 
     def __init__(self, arches: Collection[str] = ("x86_64",), program: Program = scripted) -> None:
         self.arches = arches
+        self.runs = arches  # whose programs it can run
         self.cancelled: list[str] = []
         self.started: list[str] = []
         self._program = program
         self._jobs: dict[str, dict[str, _Arch]] = {}
+
+    def lacks(self, arch: str, *, runs: bool) -> str:
+        if arch not in self.arches:
+            return "a machine for it"
+        return "an emulator" if runs and arch not in self.runs else ""
 
     def start(self, job: Job) -> None:
         if job.name in self._jobs:

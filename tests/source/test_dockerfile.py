@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.source.dockerfile import parse
+from koji_containerbuild.source.running import first_run, needed_parents
 
 DIGEST = "sha256:" + "0" * 64
 FORMS = {
@@ -166,9 +167,28 @@ def test_stages_know_their_platform(line: str, platform: str):
     assert parse(line).stages[0].platform == platform
 
 
-def test_stages_know_whether_they_run_something():
-    text = "FROM a AS one\nRUN ls\nFROM b\nCOPY x /\nONBUILD RUN ls\n"
-    assert [stage.runs for stage in parse(text).stages] == [True, False]
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("FROM a\n\nRUN ls \\\n# no\n  -l\nRUN x\n", (3, "RUN ls -l")),
+        ("FROM a AS one\nrun ls\nFROM one\n", (2, "RUN ls")),
+        ("FROM a AS one\nRUN ls\nFROM b\nCOPY --from=one x /\n", (2, "RUN ls")),
+        ("FROM a\nRUN ls\nFROM b\nADD --from=0 x /\n", (2, "RUN ls")),
+        ("FROM a AS one\nONBUILD RUN ls\nFROM one\n", (2, "ONBUILD RUN ls")),
+        (f"FROM a\nRUN {'x' * 200}\n", (2, f"RUN {'x' * 95}…")),
+        ("FROM a AS one\nRUN ls\nFROM b\nCOPY x /\nONBUILD RUN ls\n", None),
+        ("FROM a AS one\nRUN ls\nFROM one AS two\nFROM b\nCOPY x /\n", None),
+        ("FROM a\nCOPY run /\nENTRYPOINT run\nHEALTHCHECK CMD run\n", None),
+    ],
+)
+def test_the_first_instruction_that_runs_a_program_is_found(text: str, shown: object):
+    first = first_run(parse(text))
+    assert (first and (first.line, first.text)) == shown
+
+
+def test_only_the_parents_of_stages_that_are_built_are_needed():
+    text = "FROM a AS one\nFROM b AS two\nCOPY --from=one x /\nFROM c\nFROM two\n"
+    assert needed_parents(parse(text)) == {"a", "b"}
 
 
 def test_labels_are_those_of_the_last_stage_with_variables_filled_in():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,12 +31,19 @@ from koji_containerbuild.config import (
     RegistryConfig,
     ReposConfig,
 )
-from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest, BuildFailed, ConfigError, ServiceError
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry, RegistrySettings
+from koji_containerbuild.rules.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    Platform,
+    build_index,
+    goarch,
+)
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.fetch import FetchLimits
 from koji_containerbuild.source.file_cache import FileCache
@@ -72,6 +80,7 @@ class Site:
     runs: int = 0
     during: Callable[[], None] = lambda: None  # called when a build has begun
     hold: threading.Event = field(default_factory=threading.Event)
+    fails_for: dict[str, str] = field(default_factory=dict)  # arch: why
     read: dict[str, str] = field(default_factory=dict)  # .repo files by URL
 
     def __post_init__(self) -> None:
@@ -88,15 +97,16 @@ class Site:
     def _program(self, plan: BuildPlan, arch: str, write: Any, check: Any) -> Outcome:
         """The real recipe, with a builder that works without buildah."""
         write(b"hello from the build\n")
+        if arch in self.fails_for:
+            return Outcome(arch, failure=Failure("build", self.fails_for[arch]))
         while not self.hold.wait(0.01):
             check()
         with tempfile.TemporaryDirectory() as name:
             console = Console(Path(name) / "log", arch)
             try:
                 files = FileCache(self.config.files.cache, FetchLimits(8, 60, 100), console.say)
-                tools = BuildrootTools(
-                    FakeBuilder(self.registry), self.registry, console, Path(name), files
-                )
+                builder = FakeBuilder(self.registry, arch)
+                tools = BuildrootTools(builder, self.registry, console, Path(name), files)
                 return build_arch(plan, arch, tools, None)
             except StageFailed as error:
                 return Outcome(arch, failure=error.failure)
@@ -266,10 +276,115 @@ def test_the_logs_of_task_and_arch_are_on_the_hub(site: Site):
     assert json.loads(site.log("plan.json"))["nvr"]["release"] == "1"
 
 
-def test_two_arches_are_one_index(site: Site):
+def two_arches(site: Site, on_build: Sequence[str] = ()) -> None:
+    """The build tag gets another arch, and fedora:43 becomes an index over both."""
+    site.hub.arches = "x86_64 aarch64"
+    spec, entries = Pullspec(site.fake.host, "fedora", "43"), []
+    for arch in ("x86_64", "aarch64"):
+        builder = FakeBuilder(site.registry)
+        image = builder._on(builder.images["scratch"], {"etc/arch": arch.encode()}, 1, "base")
+        image.config["config"] = {"OnBuild": list(on_build)}
+        digest = push(site.registry, spec, image, arch)
+        size = len(site.registry.manifest(spec.at_digest(digest)).body)
+        entries.append(Platform(goarch(arch), "linux", "", digest, DOCKER_MANIFEST, size))
+    site.registry.put_manifest(spec, build_index(entries, DOCKER_LIST), DOCKER_LIST)
+
+
+def test_two_arches_are_one_index_and_one_build_with_both_archives_and_logs(site: Site):
+    two_arches(site)
+    answer = site.run()
+    index = site.registry.manifest(Pullspec.parse(answer["repositories"][1]))
+    assert [p.arch for p in index.platforms] == ["amd64", "arm64"]
+    (document,) = site.hub.imported
+    archives = [o for o in document["output"] if o["type"] == "docker-image"]
+    assert [(a["arch"], a["extra"]["image"]["arch"]) for a in archives] == [
+        ("x86_64", "x86_64"),
+        ("aarch64", "aarch64"),
+    ]
+    assert {p.digest for p in index.platforms} == {
+        digest for a in archives for digest in a["extra"]["docker"]["digests"].values()
+    }
+    rooms = document["buildroots"]
+    assert len({room["id"] for room in rooms}) == 2
+    assert {room["id"] for room in rooms} == {a["buildroot_id"] for a in archives}
+    assert [room["container"]["arch"] for room in rooms] == ["x86_64", "aarch64"]
+    assert {room["host"]["arch"] for room in rooms} == {platform.machine()}
+    logs = {o["filename"] for o in document["output"] if o["type"] == "log"}
+    assert {
+        f"{arch}{end}" for arch in ("x86_64", "aarch64") for end in (".log", "-build.log")
+    } <= logs
+    assert "aarch64 push: done" in site.log("aarch64.log")
+
+
+def test_one_arch_that_fails_stops_the_other_and_is_named(site: Site):
+    two_arches(site)
+    site.fails_for["aarch64"] = "It has no luck."
+    site.hold.clear()
+    with pytest.raises(BuildFailed) as caught:
+        site.run()
+    assert "failed for aarch64: It has no luck." in str(caught.value)
+    assert "aarch64.log" in str(caught.value) and "x86_64" not in str(caught.value)
+    assert site.engine.cancelled
+    assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
+    assert not site.tags() and not site.left_over() and not site.engine.names()
+
+
+def test_every_arch_that_fails_is_named(site: Site):
+    two_arches(site)
+    site.commit(f"FROM fedora:43\n{LABELS}RUN false\n")
+    with pytest.raises(BuildFailed) as caught:
+        site.run()
+    assert "failed for x86_64: exit status 1." in str(caught.value)
+    assert "failed for aarch64: exit status 1." in str(caught.value)
+
+
+RUNS = {
+    "RUN": ("RUN write /x\n", [], "", "line 3 of the Dockerfile is 'RUN write /x'"),
+    "ONBUILD": ("", ["RUN ls"], "", "the parent image fedora:43 has 'ONBUILD RUN ls'"),
+    "test": ("", [], "test: [web --version]", "container.yaml has the test 'web --version'"),
+}
+
+
+@pytest.mark.parametrize("lines, on_build, settings, words", RUNS.values(), ids=list(RUNS))
+def test_an_arch_whose_programs_cannot_run_is_refused_for_what_would_run(
+    site: Site, lines: str, on_build: list[str], settings: str, words: str
+):
+    two_arches(site, on_build)
+    site.engine.runs = ("x86_64",)
+    site.commit(f"FROM fedora:43\n{LABELS}{lines}", container_yaml=settings)
+    with pytest.raises(BadRequest) as caught:
+        site.run()
+    assert caught.value.what == (
+        f"The image cannot be built for aarch64: {words}, and the builder lacks an emulator."
+    )
+    assert "platforms: not:" in caught.value.do
+    assert not site.hub.reserved and not site.engine.started
+
+
+@pytest.mark.parametrize("on_build", [[], ["COPY x /"]])
+def test_an_arch_whose_programs_cannot_run_is_built_where_nothing_runs(
+    site: Site, on_build: list[str]
+):
+    two_arches(site, on_build)
+    site.engine.runs = ("x86_64",)
+    site.commit(f"FROM fedora:43 AS unused\nRUN ls\nFROM fedora:43\n{LABELS}COPY x /\n", x="")
+    assert site.run()["koji_builds"] == ["1"]
+
+
+def test_an_arch_that_the_engine_has_no_machine_for_is_refused(site: Site):
+    two_arches(site)
+    site.engine.arches = ("x86_64",)
+    site.commit(f"FROM fedora:43\n{LABELS}COPY x /\n", x="")
+    with pytest.raises(BadRequest, match="built for aarch64: the builder lacks a machine for it"):
+        site.run()
+
+
+def test_a_parent_of_one_arch_will_not_do_for_two_or_for_another(site: Site):
     site.hub.arches = "x86_64 aarch64"
     with pytest.raises(BadRequest, match="for one arch only"):
         site.run()
+    with pytest.raises(BadRequest, match="is for linux on x86_64, and the build is for aarch64"):
+        site.run(scratch=True, arch_override="aarch64")
 
 
 def test_a_scratch_build_takes_no_number_and_moves_no_tag(site: Site):

@@ -22,11 +22,10 @@ from typing import Any, Optional
 from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.contract.image import Layer
 from koji_containerbuild.errors import BuildFailed, ServiceError
-from koji_containerbuild.registry.client import Manifest, Registry
+from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.manifests import (
     AS_DOCKER,
     DOCKER_MANIFEST,
-    goarch,
     sha256,
     to_bytes,
     with_one_layer,
@@ -80,24 +79,14 @@ class PushedImage:
     own_layer: Optional[Layer] = None  # set if it was made here, and not by the builder
 
 
-def parent_image(registry: Registry, pinned: Optional[str], arch: str) -> Optional[ParentImage]:
-    """None for scratch. Raises BuildFailed when the parent has no image for the arch."""
-    if pinned is None:
+def parent_image(registry: Registry, of_arch: Optional[str]) -> Optional[ParentImage]:
+    """The image at registry/repository@digest, which is no index; None for scratch."""
+    if of_arch is None:
         return None
-    spec = Pullspec.parse(pinned)
+    spec = Pullspec.parse(of_arch)
     manifest = registry.manifest(spec)
-    if manifest.is_index:
-        manifest = _of_arch(registry, manifest, arch)
-        spec = manifest.spec
     config = registry.config(spec, manifest)
     return ParentImage(spec, json.loads(manifest.body), json.loads(config), sha256(config))
-
-
-def _of_arch(registry: Registry, index: Manifest, arch: str) -> Manifest:
-    for platform in index.platforms:
-        if platform.arch == goarch(arch) and platform.os == "linux":
-            return registry.manifest(index.spec.at_digest(platform.digest))
-    raise BuildFailed(f"The parent image {index.spec} has no image for {arch}.")
 
 
 def push_layers(image: LocalImage, to: Pullspec, tools: Tools) -> None:

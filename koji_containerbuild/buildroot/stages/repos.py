@@ -1,6 +1,6 @@
 """Give the build its yum repos without leaving a trace in the image.
 
-Takes:   the Dockerfile, the repo files, the pinned parents
+Takes:   the Dockerfile, the repo files, the pinned parents of the arch
 Gives:   a map from parent as written to the local image to build on
 Touches: the image store: each parent gets one layer more, with the .repo files; stage `push`
          leaves that layer out
