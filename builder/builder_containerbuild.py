@@ -62,6 +62,7 @@ class BuildContainerTask(BaseTaskHandler):
                     work=folder,
                     clock=time.time,
                     read_url=read_url,
+                    sleep=time.sleep,
                 )
                 return clean(run_build(request, task, state, tools).answer())
         except ContainerBuildError as error:

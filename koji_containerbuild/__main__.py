@@ -27,7 +27,12 @@ from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest, ContainerBuildError
 
-MEANT_FOR_KOJI = ("scratch", "isolated", "userdata")  # options that say nothing here
+MEANT_FOR_KOJI = (
+    "scratch",
+    "isolated",
+    "userdata",
+    "koji_parent_build",
+)  # options that say nothing here
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from koji_containerbuild.errors import ConfigError
 
 VARIABLE = "KOJI_CONTAINERBUILD_CONFIG"  # environment variable with the path of the file
+Level = Literal["ignore", "warn", "fail"]  # of a rule that a site may be strict about
 DEFAULT_PATH = Path("/etc/koji-containerbuild/builder.conf")
 
 
@@ -50,6 +51,8 @@ class ParentsConfig:
     organization: str = ""  # put before a short name of the default registry
     allowed_registries: tuple[str, ...] = ()  # empty: only the default one
     insecure_registries: tuple[str, ...] = ()
+    provenance: Level = "warn"  # of a parent that is no Koji build
+    wait_seconds: int = 180  # for the Koji build of a parent that is still BUILDING
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,6 @@ class NamingConfig:
     component_suffix: str = ""  # that every component must end in; empty: no rule
     info_url: str = ""  # of the label `url`; {name}, {version} and so on are filled in
     vcs_url: bool = False  # whether images get the label vcs-url
-
-
-Level = Literal["ignore", "warn", "fail"]
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ class BuildOptions:
         (), "--repo-url", metavar="URL",
     )  # fmt: skip
     koji_parent_build: Optional[str] = option(
-        "Koji build whose image takes the place of the last FROM.",
+        "Koji build (NVR or id) whose image takes the place of the one that the last stage stands "
+        "on.",
         None, "--koji-parent-build", metavar="NVR",
-        not_yet="the parent is always the one that FROM names",
     )  # fmt: skip
     signing_intent: Optional[str] = option(
         "Lowest signing that packages must have.",

@@ -27,12 +27,22 @@ class Source:
 
 
 @dataclass(frozen=True)
+class ParentBuild:
+    """The Koji build that an image was found to be."""
+
+    id: int
+    nvr: str
+
+
+@dataclass(frozen=True)
 class Parent:
     """One image that the Dockerfile stands on, resolved once for all arches."""
 
     written: str  # the words after FROM, variables resolved
     resolved: str  # registry/repository:tag that they meant
     pinned: str  # registry/repository@digest
+    final: bool = False  # whether the last stage stands on it in the end
+    build: Optional[ParentBuild] = None  # None: not known to Koji, or not asked
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class BuildPlan:
     isolated: bool
     source: Source
     arches: tuple[str, ...]  # Koji's names: x86_64, aarch64
-    parents: tuple[Parent, ...]  # every FROM that is an image, in order
+    parents: tuple[Parent, ...]  # every image after FROM, in order, each once
     repos: tuple[RepoFile, ...]
     labels: Mapping[str, str]  # that we add, the same on every arch
     destination: Destination
@@ -127,6 +137,7 @@ class BuildPlan:
     userdata: Optional[Mapping[str, Any]] = None
     warnings: tuple[str, ...] = ()
     release_env: str = ""  # ENV that holds the release, in every stage; empty: none
+    from_images: tuple[str, ...] = ()  # every FROM that names no stage, in order, as written
     version: int = VERSION
 
     def to_json(self) -> str:

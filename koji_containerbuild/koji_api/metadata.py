@@ -104,12 +104,10 @@ def _image(facts: Facts) -> dict[str, Any]:
     plan, where = facts.plan, facts.plan.destination
     repository = Pullspec.parse(where.repository)
     tag = where.primary_tag or where.unique_tag
-    parents = [parent.resolved for parent in plan.parents]
     return {
         "isolated": plan.isolated,
         "help": facts.images[0].help_file,
-        "parent_images": parents or ["scratch"],
-        "parent_image_builds": {},
+        **_parents(plan),
         "media_types": sorted({facts.index.media_type, *(i.media_type for i in facts.images)}),
         "yum_repourls": [repo.url for repo in plan.repos if repo.url],
         "index": {
@@ -119,6 +117,20 @@ def _image(facts: Facts) -> dict[str, Any]:
             "pull": [str(repository.at_digest(facts.index.digest)), str(repository.at_tag(tag))],
             "digests": {facts.index.media_type: facts.index.digest},
         },
+    }
+
+
+def _parents(plan: BuildPlan) -> dict[str, Any]:
+    """No parent_build_id where the last stage stands on scratch, or on what Koji does not know."""
+    final = [parent.build.id for parent in plan.parents if parent.final and parent.build]
+    builds = {
+        parent.resolved: {"id": parent.build.id, "nvr": parent.build.nvr} if parent.build else None
+        for parent in plan.parents
+    }
+    return {
+        **({"parent_build_id": final[0]} if final else {}),
+        "parent_images": list(plan.from_images) or ["scratch"],
+        "parent_image_builds": builds,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Optional
 
 from koji_containerbuild.contract.plan import Download, KojiFacts, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
+from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.archives import Archive, archives_of, check_source_types
 from koji_containerbuild.koji_api.lookups import Lookups, Submitter, Target
 from koji_containerbuild.koji_api.reserve import Reservation, Reservations
@@ -15,8 +16,12 @@ from koji_containerbuild.koji_api.scm import check_allowed
 from koji_containerbuild.rules import repos as repo_rules
 from koji_containerbuild.rules import target as target_rules
 from koji_containerbuild.rules.nvr import NVR, check_disttag
+from koji_containerbuild.rules.parents import Candidate
+from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
+from koji_containerbuild.tasks import provenance
 from koji_containerbuild.tasks.files import fetch_sources
+from koji_containerbuild.tasks.parents import Origins, Replacement
 from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
 from koji_containerbuild.tasks.tools import Task, Tools
@@ -40,6 +45,7 @@ class KojiAuthority:
         self._tools = tools
         self._keep = keep
         self._scratch = request.options.scratch
+        self._parent_build = request.options.koji_parent_build
         target_rules.check_allowed(request.target, tools.config.builder.allowed_targets)
         self._hub = Lookups(tools.session)
         self._submitter: Submitter = self._hub.submitter(task.owner, task.channel)
@@ -74,6 +80,22 @@ class KojiAuthority:
             check_source_types(self._tools.session, list(sources))
             if self._keep:
                 fetch_sources(sources, self._tools.work / "sources", self._tools)
+
+    def origins(self, images: Sequence[Candidate]) -> Origins:
+        return provenance.origins(images, self._task, self._tools, self._scratch)
+
+    def replacement(
+        self, wanted: Optional[Pullspec], arches: Sequence[str]
+    ) -> Optional[Replacement]:
+        """The image of the option koji_parent_build."""
+        if not self._parent_build:
+            return None
+        if wanted is None:
+            raise BadRequest(
+                "koji_parent_build: the last stage of the Dockerfile stands on scratch.",
+                do="Leave the option out.",
+            )
+        return provenance.replacement(self._parent_build, wanted, arches, self._tools)
 
     def repos(self, request: BuildRequest) -> Repos:
         """The user's .repo files, or else the build tag's repo at the id that it has now."""

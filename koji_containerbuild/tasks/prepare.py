@@ -21,7 +21,7 @@ from koji_containerbuild.source.repodata import version_of
 from koji_containerbuild.source.unfetched import warn_of_submodules
 from koji_containerbuild.tasks.arches import check_engine
 from koji_containerbuild.tasks.files import Keeper, resolve_files
-from koji_containerbuild.tasks.parents import Parents, resolve_parents
+from koji_containerbuild.tasks.parents import Koji, Parents, resolve_parents
 from koji_containerbuild.tasks.resolve import (
     SourceTree,
     Wish,
@@ -41,8 +41,8 @@ class Repos:
     koji_id: int = 0  # of the build tag's repo; 0: it is not used
 
 
-class Authority(Keeper, Protocol):
-    """Who says what may be built, from which packages and under which number."""
+class Authority(Keeper, Koji, Protocol):
+    """Who says what may be built, on what, from which packages and under which number."""
 
     @property
     def arches(self) -> Sequence[str]:
@@ -85,7 +85,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         fetched = resolve_files(checkout, request.source, place.config, authority)
     with stage(place, "parents"):
         arches = _arches(request, tree, authority.arches)
-        parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry)
+        parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry, authority)
         check_engine(tree, arches, parents.pinned, place)
     with stage(place, "repos"):
         repos = authority.repos(request)
@@ -105,6 +105,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         source=_source(request, checkout),
         arches=arches,
         parents=parents.pinned,
+        from_images=parents.from_images,
         repos=files,
         labels=added.labels,
         destination=destination(wish, nvr.release),
@@ -118,6 +119,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
             *wish.warnings,
             *warn_of_submodules(checkout),
             *fetched.warnings,
+            *parents.warnings,
             *added.warnings,
         ),
         release_env=tree.settings.release_env,

@@ -56,7 +56,8 @@ def publish(
         index = push_index(plan, images, tools.registry)
     warnings = [*plan.warnings, *(w for i in images for w in i.warnings), *packages.warnings]
     with stage(tools, "changes"):
-        documents = change_documents(plan, images, tools, ())  # no plan names its parents' builds
+        parents = [parent.build.id for parent in plan.parents if parent.build]
+        documents = change_documents(plan, images, tools, parents)
     documents.update(timeline_documents(plan, images, tools))
     with stage(tools, "metadata"):
         upload = _Upload(plan, Made(reports, index, documents, packages.unlinked), tools, state)

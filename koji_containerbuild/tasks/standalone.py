@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 from koji_containerbuild.config import Config
 from koji_containerbuild.contract.plan import BuildPlan, Download, RepoFile
@@ -15,10 +16,12 @@ from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.archives import Archive
 from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.nvr import NVR
+from koji_containerbuild.rules.parents import Candidate
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks.follow import Logs, follow, succeeded
 from koji_containerbuild.tasks.index import pull_report, push_index
+from koji_containerbuild.tasks.parents import Origins
 from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
 from koji_containerbuild.tasks.tools import Place
@@ -52,6 +55,12 @@ class Nobody:
 
     def check_sources(self, sources: Mapping[str, Download]) -> None:
         """Nobody keeps them."""
+
+    def origins(self, images: Sequence[Candidate]) -> Origins:
+        return Origins((None,) * len(images))
+
+    def replacement(self, wanted: Optional[Pullspec], arches: Sequence[str]) -> None:
+        return None
 
     def repos(self, request: BuildRequest) -> Repos:
         return Repos((*user_repos(request, self._place), *self._repos))

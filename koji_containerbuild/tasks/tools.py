@@ -62,3 +62,4 @@ class Tools(Place):
     logs: TaskLogs
     session: Session
     kojid: Kojid
+    sleep: Callable[[float], None]  # seconds

@@ -79,7 +79,6 @@ RULES = [
     ),
     ({"isolated": True}, "isolated needs release"),
     ({"arch_override": "x86_64"}, "arch_override needs scratch or isolated"),
-    ({"koji_parent_build": "a-1-1"}, "koji_parent_build cannot be used"),
     ({"signing_intent": "release"}, "signing_intent cannot be used"),
     ({"compose_ids": [1]}, "compose_ids cannot be used"),
     ({"flatpak": True}, "flatpak cannot be used"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Optional
 import koji
 
 STATES = koji.BUILD_STATES
+_NONE: Mapping[str, str] = {}
 
 
 class FakeKojiSession:
@@ -208,6 +209,24 @@ class FakeKojiSession:
             self.tags[number] = list(tags)
         return number
 
+    def add_image(
+        self, nvr: str, repository: str, index: str = "", archives: Mapping[str, str] = _NONE
+    ) -> int:
+        """The build of an image: digest of its index if there is one, and those of each arch."""
+        tag = nvr.partition("-container-")[2]
+
+        def output(arch: str, digest: str) -> dict[str, Any]:
+            pull = [f"{repository}:{tag}-{arch}", f"{repository}@{digest}"]
+            docker = {"digests": {"manifest": digest}, "repositories": pull}
+            extra = {"image": {"arch": arch}, "docker": docker}
+            return {"type": "docker-image", "filename": f"{arch}.tar.gz", "extra": extra}
+
+        number = self.add_build(nvr, [output(*each) for each in archives.items()])
+        pull = [f"{repository}@{index}", f"{repository}:{tag}"]
+        image = {"index": {"digests": {"list": index}, "pull": pull}} if index else {}
+        self.builds[nvr]["extra"] = {"image": image, "typeinfo": {"image": image}}
+        return number
+
     @contextmanager
     def _multicall(self) -> Iterator[Any]:
         session = self
@@ -268,6 +287,8 @@ class FakeKojiSession:
             ):
                 raise koji.GenericError(f"Size or checksum mismatch for {output['filename']}")
         build["state"] = STATES["COMPLETE"]
+        extra = document["build"].get("extra", {})
+        build["extra"] = {**extra, "typeinfo": {"image": extra.get("image")}}
         self._import_archives(build["id"], document["output"])
         self.imported.append(document)
         return build

@@ -28,6 +28,7 @@ from koji_containerbuild.config import (
     FilesConfig,
     LookasideConfig,
     NamingConfig,
+    ParentsConfig,
     RegistryConfig,
     ReposConfig,
 )
@@ -82,6 +83,7 @@ class Site:
     hold: threading.Event = field(default_factory=threading.Event)
     fails_for: dict[str, str] = field(default_factory=dict)  # arch: why
     read: dict[str, str] = field(default_factory=dict)  # .repo files by URL
+    sleep: Callable[[float], None] = lambda seconds: None
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -91,6 +93,7 @@ class Site:
             RegistryConfig(url=self.fake.host, insecure=True),
             lookaside=LookasideConfig("https://lookaside.example.com/{name}/{filename}/{hash}"),
             files=FilesConfig(cache=self.folder / "files"),
+            parents=ParentsConfig(provenance="ignore"),
             labels={"vendor": "Site"},
         )
 
@@ -150,6 +153,7 @@ class Site:
             work=work,
             clock=lambda: 1_700_000_000.0,
             read_url=self.read.__getitem__,
+            sleep=self.sleep,
         )
         return run_build(request, task, state, tools).answer()
 

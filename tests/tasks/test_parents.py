@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +18,8 @@ from koji_containerbuild.rules.manifests import Platform, build_index, goarch, s
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.dockerfile import parse
 from koji_containerbuild.tasks.parents import Parents, resolve_parents
+from koji_containerbuild.tasks.standalone import Nobody
+from koji_containerbuild.tasks.tools import Place
 from tests.fakes.registry import FakeRegistry
 
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -74,7 +77,10 @@ class Site:
         self.fake.manifests[repository, sha256(body)] = (media_type, body)
 
     def resolve(self, dockerfile: str, *arches: str) -> Parents:
-        return resolve_parents(parse(dockerfile), arches or ("x86_64",), self.config, self.registry)
+        place = SimpleNamespace(engine=SimpleNamespace(arches=()))
+        nobody = Nobody(cast(Place, place), (), ())
+        wanted = arches or ("x86_64",)
+        return resolve_parents(parse(dockerfile), wanted, self.config, self.registry, nobody)
 
 
 @pytest.fixture
