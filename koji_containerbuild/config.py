@@ -18,6 +18,24 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from koji_containerbuild.errors import ConfigError
 
 VARIABLE = "KOJI_CONTAINERBUILD_CONFIG"  # environment variable with the path of the file
+
+
+@dataclass(frozen=True)
+class MailConfig:
+    """[mail]: who is told of the end of a build."""
+
+    host: str = ""  # of the mail relay; empty: no mail
+    port: int = 25
+    tls: bool = False  # STARTTLS, and nothing without it
+    from_address: str = ""
+    to_submitter: bool = False
+    to_owner: bool = False  # of the package, in the destination tag
+    domain: str = ""  # behind the names of Koji's users
+    additional: tuple[str, ...] = ()  # addresses that get every mail
+    errors_to: tuple[str, ...] = ()  # addresses that get those of failed builds
+    web_url: str = ""  # of koji web, for a link to the task
+
+
 Level = Literal["ignore", "warn", "fail"]  # of a rule that a site may be strict about
 DEFAULT_PATH = Path("/etc/koji-containerbuild/builder.conf")
 
@@ -141,6 +159,7 @@ class Config:
     lookaside: LookasideConfig = field(default_factory=LookasideConfig)
     artifacts: ArtifactsConfig = field(default_factory=ArtifactsConfig)
     files: FilesConfig = field(default_factory=FilesConfig)
+    mail: MailConfig = field(default_factory=MailConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
@@ -191,6 +210,7 @@ def load(path: Path) -> Config:
             sections[name] = _section(hints[name], given, path, name)
     config = Config(**sections)
     _check_info_url(config.naming.info_url, path)
+    _check_mail(config.mail, path)
     return config
 
 
@@ -209,6 +229,15 @@ def _check_info_url(url: str, path: Path) -> None:
         raise ConfigError(
             f"{path}: info_url in [naming] is '{url}'.",
             do="Only {component}, {name}, {version} and {release} are filled in.",
+        )
+
+
+def _check_mail(mail: MailConfig, path: Path) -> None:
+    if mail.host and "@" not in mail.from_address:
+        raise ConfigError(f"{path}: from_address in [mail] is no address.", do="Set it.")
+    if mail.host and (mail.to_submitter or mail.to_owner) and not mail.domain:
+        raise ConfigError(
+            f"{path}: [mail] has no domain.", do="Set what stands behind USER@ in an address."
         )
 
 

@@ -119,6 +119,12 @@ class Lookups:
         if found.get("blocked"):
             raise BadRequest(f"The package {component} is blocked in the tag {target.destination}.")
 
+    def package_owner(self, component: str, tag: str) -> str:
+        """Name of the user who owns the package in the tag; empty if it is not there."""
+        with asking(f"tell about the package {component}"):
+            found = self._session.getPackageConfig(tag, component)
+        return str(found["owner_name"]) if found else ""
+
     def build(self, nvr: str) -> Optional[BuildRecord]:
         """The build of that name, in whatever state."""
         with asking(f"tell about the build {nvr}"):

@@ -16,6 +16,7 @@ from koji_containerbuild.koji_api.reserve import Reservations
 from koji_containerbuild.tasks.follow import follow, succeeded
 from koji_containerbuild.tasks.index import unpublish
 from koji_containerbuild.tasks.koji_authority import KojiAuthority
+from koji_containerbuild.tasks.mail import telling
 from koji_containerbuild.tasks.prepare import prepare, stage
 from koji_containerbuild.tasks.publish import publish
 from koji_containerbuild.tasks.state import TaskState
@@ -28,11 +29,15 @@ def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools)
     """A task that is started again finds its plan, and its jobs still running."""
     if request.options.dry_run:
         return dry_run(request, task, state, tools)
-    with giving_back(state, task, tools):
-        job = found_again(state) or prepared(request, state, task, tools)
-        with running(tools.engine, job):
-            outcomes = list(follow(job, tools.engine, tools.logs))
-        return publish(job.plan, succeeded(outcomes, job.plan), task, tools, state)
+    with telling(request, task, tools) as told:
+        with giving_back(state, task, tools):
+            job = found_again(state) or prepared(request, state, task, tools)
+            told.plan = job.plan
+            with running(tools.engine, job):
+                outcomes = list(follow(job, tools.engine, tools.logs))
+            ended = succeeded(outcomes, job.plan)
+            told.result = publish(job.plan, ended, task, tools, state)
+        return told.result
 
 
 def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
