@@ -132,6 +132,14 @@ class LimitsConfig:
 
     default_build_seconds: int = 10800
     max_build_seconds: int = 21600
+    image_size_mib: int = 0  # of all layers, uncompressed; 0: any
+
+
+@dataclass(frozen=True)
+class SignaturesConfig:
+    """[signatures]: of the packages in finished images; [signing_keys] has the keys."""
+
+    policy: str = "ignore"  # ignore | warn | fail
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,8 @@ class Config:
     mail: MailConfig = field(default_factory=MailConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
+    signatures: SignaturesConfig = field(default_factory=SignaturesConfig)
+    signing_keys: Mapping[str, str] = field(default_factory=dict)  # pattern of targets → key ids
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
     equal_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # groups by any name
 
@@ -202,7 +212,7 @@ def load(path: Path) -> Config:
         if name not in hints:
             raise ConfigError(f"{path}: unknown section [{name}].", do=_nearest(name, hints))
         given = dict(parser.items(name))
-        if name == "labels":
+        if name in ("labels", "signing_keys"):
             sections[name] = given
         elif name == "equal_labels":
             sections[name] = {key: _group(key, text, path) for key, text in given.items()}

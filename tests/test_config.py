@@ -27,12 +27,14 @@ def test_every_type_of_value_is_read(tmp_path: Path):
         tmp_path,
         "[builder]\nwork_dir = /srv/x\n[registry]\ninsecure = Yes\ntimeout = 7\n"
         "url = r:5000\n[parents]\nallowed_registries = a.io, b.io c.io\n"
+        "[signing_keys]\nf43-* = A1b2 c3\n"
         "[labels]\nVendor = A = B; C %(x)s\ncom.example:x = #1\n",
     )
     assert config.builder.work_dir == Path("/srv/x")
     assert config.registry.insecure is True
     assert config.registry.timeout == 7
     assert config.parents.allowed_registries == ("a.io", "b.io", "c.io")
+    assert config.signing_keys == {"f43-*": "A1b2 c3"}
     assert config.labels == {"Vendor": "A = B; C %(x)s", "com.example:x": "#1"}
 
 

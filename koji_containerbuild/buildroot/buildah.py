@@ -12,8 +12,10 @@ import json
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -30,6 +32,10 @@ from koji_containerbuild.rules.manifests import goarch
 
 SHOWN = 2000  # characters, and
 SHOWN_LINES = 15  # of a failed instruction's output
+_LAST_WORDS = re.compile(
+    r"(Error: (while running runtime: )?|subprocess )?(exited with |exit )status \d+"
+    r"|container exited on \w+"
+)
 
 
 class Buildah:
@@ -137,10 +143,22 @@ class Buildah:
         return [layer["size"] for layer in json.loads(about["Manifest"])["layers"]]
 
     @contextmanager
-    def mounted(self, image: str) -> Iterator[Path]:
-        """A working container, mounted and not run."""
-        with self._container(image) as (container, _):
-            yield Path(self._output("mount", container).strip())
+    def container(self, image: str) -> Iterator[WorkingContainer]:
+        """A working container, mounted; its ONBUILD triggers are not set off."""
+        with self._container(image) as (name, _):
+            tree = Path(self._output("mount", name).strip())
+            yield WorkingContainer(tree, self._run_in(name), self._env)
+
+    def _run_in(self, container: str) -> tuple[str, ...]:
+        """The words before those of a program that is to have no network."""
+        if self._config.buildroot.isolation == "chroot":
+            # It knows no networks, and what runs in it outlives it: so a network and processes of
+            # its own, which end with it.
+            alone = ("unshare", "--net", "--pid", "--kill-child", "--")
+            run = ("setpriv", "--pdeathsig", "KILL", "--", *alone, *self._base, "run")
+            return (*run, "--isolation", "chroot", container, "--")
+        how = ("--isolation", "oci", "--runtime", self._runtime, "--network", "none")
+        return (*self._base, "run", *how, container, "--")
 
     @contextmanager
     def _container(self, image: str) -> Iterator[tuple[str, list[str]]]:
@@ -197,6 +215,25 @@ class Buildah:
         return output([*self._base, *arguments], env=self._env, timeout=None).decode()
 
 
+@dataclass(frozen=True)
+class WorkingContainer:
+    """A container that buildah knows, and its own."""
+
+    tree: Path
+    _command: tuple[str, ...]  # that runs a program in it
+    _env: Mapping[str, str]
+
+    def run(self, words: Sequence[str], console: Console) -> tuple[int, str]:
+        """What buildah says of a program's end is not shown: it is the exit status."""
+        # unshare does not end at a TERM.
+        end = signal.SIGKILL if "unshare" in self._command else signal.SIGTERM
+        status, tail = logged([*self._command, *words], console, self._env, end=end)
+        lines = tail.decode(errors="replace").replace("\r\n", "\n").splitlines()
+        while lines and _LAST_WORDS.fullmatch(lines[-1]):
+            lines.pop()
+        return status, _shown(lines)
+
+
 def _runtime() -> str:
     """crun cannot work where cgroup v1 and v2 are mixed; else it is the quicker one."""
     mixed = Path("/sys/fs/cgroup/unified").exists()
@@ -209,6 +246,10 @@ def _runtime() -> str:
 def _version(command: Sequence[str]) -> str:
     match = re.search(rb"\d+(?:\.\d+)+\S*", output(command))
     return match.group().decode() if match else "unknown"
+
+
+def _shown(lines: Sequence[str]) -> str:
+    return "\n".join(lines[-SHOWN_LINES:])[-SHOWN:]
 
 
 def _instruction_failed(tail: str, status: int) -> InstructionFailed:
@@ -235,6 +276,6 @@ def _instruction_failed(tail: str, status: int) -> InstructionFailed:
     return InstructionFailed(
         f"{cause.removeprefix('while running runtime: ')}.",
         instruction,
-        "\n".join(own[-SHOWN_LINES:])[-SHOWN:],
+        _shown(own),
         do="Look at the last lines of its output." if instruction and own else "",
     )

@@ -46,13 +46,20 @@ def output(
 
 
 def logged(
-    command: Sequence[str], console: Console, env: Mapping[str, str] = os.environ
+    command: Sequence[str],
+    console: Console,
+    env: Mapping[str, str] = os.environ,
+    *,
+    end: int = signal.SIGTERM,
 ) -> tuple[int, bytes]:
-    """Run a program, its output going to the log as it comes; exit status and last output."""
+    """Run a program, its output going to the log as it comes; exit status and last output.
+
+    `end`: the signal that it is ended with when we are.
+    """
     with _started(command, subprocess.PIPE, subprocess.STDOUT, {"env": env}) as program:
         assert program.stdout is not None  # noqa: S101 — we asked for a pipe
         source = program.stdout.fileno()
-        with _ended_with_us(program):
+        with _ended_with_us(program, end):
             tail = console.copy(source)
             program.wait()
     return program.returncode, tail
@@ -71,12 +78,12 @@ def _started(
 
 
 @contextmanager
-def _ended_with_us(program: subprocess.Popen[bytes]) -> Iterator[None]:
+def _ended_with_us(program: subprocess.Popen[bytes], end: int = signal.SIGTERM) -> Iterator[None]:
     """Whatever interrupts us ends the program first, kindly and then not."""
     try:
         yield
     except BaseException:
-        program.send_signal(signal.SIGTERM)
+        program.send_signal(end)
         try:
             program.wait(GRACE)
         except subprocess.TimeoutExpired:

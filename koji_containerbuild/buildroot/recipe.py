@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,28 +14,32 @@ from typing import Optional
 from koji_containerbuild.buildroot import host
 from koji_containerbuild.buildroot.stages.buildinfo import CONTEXT, buildinfo, copy_files
 from koji_containerbuild.buildroot.stages.check_labels import check_labels
+from koji_containerbuild.buildroot.stages.check_signatures import check_signatures
+from koji_containerbuild.buildroot.stages.check_size import check_size
 from koji_containerbuild.buildroot.stages.fetch_files import fetch_files
 from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
 from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
-from koji_containerbuild.buildroot.stages.own_layer import has_traces, one_layer
+from koji_containerbuild.buildroot.stages.own_layer import has_traces, one_layer, without_repos
 from koji_containerbuild.buildroot.stages.parents_of_arch import parents_of_arch
 from koji_containerbuild.buildroot.stages.push import (
     LocalImage,
     parent_image,
     push_image,
     push_layers,
+    push_parent_layers,
 )
 from koji_containerbuild.buildroot.stages.report import report
 from koji_containerbuild.buildroot.stages.repos import repos
 from koji_containerbuild.buildroot.stages.rewrite_from import release_env, rewrite_from
+from koji_containerbuild.buildroot.stages.run_tests import run_tests
 from koji_containerbuild.buildroot.step import Steps
 from koji_containerbuild.buildroot.tools import Builder, BuildJob, Tools
 from koji_containerbuild.contract.image import ArchImage, Rpm
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.plan import IGNORE, BuildPlan
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, sha256
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
@@ -59,8 +63,12 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         help_file = help_page(checkout.read(plan.source.subfolder, HELP_SOURCE), plan, files)
         added = f"{inject_labels(plan, arch)}\n{copy_files(files)}"
         begin = release_env(plan)
-        text = rewrite_from(dockerfile, pinned, added, begin)
-        buildinfo(dockerfile.text, text, image_name(plan), files)
+        buildinfo(
+            dockerfile.text,
+            rewrite_from(dockerfile, pinned, added, begin),
+            image_name(plan),
+            files,
+        )
 
     with step("parents and repos"):
         of_arch = parents_of_arch(pinned, arch, tools.registry)
@@ -73,15 +81,20 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         place = aside.submit(host.describe, tools.builder)
         parent = aside.submit(parent_image, tools.registry, base_of(dockerfile, of_arch))
         with step("build"):
-            job = BuildJob(context, recipe, name, {CONTEXT: files}, plan.created)
-            said = build(job, plan, tools)
+            said = build(
+                BuildJob(context, recipe, name, {CONTEXT: files}, plan.created), plan, tools
+            )
 
         seen = aside.submit(look_inside, name, plan, has_repos, tools.builder, step)
-        with step("push"):
+        with step("parent layers"):
             made = LocalImage(name, parent.result(), has_repos)
+            push_parent_layers(made.parent, to, tools.registry)
+        warnings = check(plan, made, seen, tools, step)
+        with step("push"):
             push_layers(made, to, tools)
-            make = partial(one_layer, plan.repos)
-            pushed = push_image(made, to, tools, seen.result().traces, make)
+            pushed = push_image(
+                made, to, tools, seen.result().traces, partial(one_layer, plan.repos)
+            )
 
         gone = aside.submit(tools.builder.remove, name)
         with step("report"):
@@ -94,12 +107,13 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
                 config=json.loads(pushed.config),
                 parent_config_digest=made.parent.config_digest if made.parent else None,
                 layers=made.layers(pushed, seen.result().layer_sizes),
-                rpms=seen.result().rpms,
+                rpms=seen.result().rpms or (),
                 help_file=help_file,
                 buildroot=place.result(),
                 build_log=said,
                 timeline=step.timeline,
-                warnings=(),
+                warnings=tuple(f"{arch}: {text}" for text in warnings),
+                has_rpm_database=seen.result().rpms is not None,
             )
             digest = report(image, tools.console.path, to, tools.registry)
         gone.result()
@@ -120,15 +134,16 @@ class Seen:
     """What the finished image told."""
 
     layer_sizes: Sequence[int]
-    rpms: tuple[Rpm, ...]
+    rpms: Optional[tuple[Rpm, ...]]  # None: there is no RPM database
     traces: bool
 
 
 def look_inside(name: str, plan: BuildPlan, has_repos: bool, builder: Builder, step: Steps) -> Seen:
-    """While the image is being pushed: the two do not need each other."""
+    """While layers are being pushed: the two do not need each other."""
     with step("list rpms"):
         sizes = builder.layer_sizes(name)
-        with builder.mounted(name) as tree:
+        with builder.container(name) as container:
+            tree = container.tree
             return Seen(sizes, list_rpms(tree), has_traces(tree, plan.repos, has_repos))
 
 
@@ -137,6 +152,26 @@ def written(work: Path, dockerfile: str) -> Path:
     path = work / "Dockerfile"
     path.write_text(dockerfile, encoding="utf-8")
     return path
+
+
+def check(
+    plan: BuildPlan, made: LocalImage, looking: Future[Seen], tools: Tools, step: Steps
+) -> tuple[str, ...]:
+    """Warnings. What is not checked is not waited for: it goes on beside the push."""
+    checks = plan.checks
+    warnings: tuple[str, ...] = ()
+    if checks.max_size:
+        with step("check size"):
+            sizes = looking.result().layer_sizes
+            check_size(sum(sizes[: made.below]), sum(made.own_sizes(sizes)), checks.max_size)
+    if checks.signatures != IGNORE:
+        with step("check signatures"):
+            warnings = check_signatures(looking.result().rpms, made.parent is None, checks)
+    if checks.tests:
+        with step("tests"):
+            hide = partial(without_repos, repos=plan.repos)
+            run_tests(checks.tests, made.name, hide, tools.builder, tools.console)
+    return warnings
 
 
 @contextmanager

@@ -25,6 +25,20 @@ class BuildJob:
     created: int  # seconds since 1970: the time that image and layer bear
 
 
+class Container(Protocol):
+    """A container of an image, for as long as it is needed: the image does not change."""
+
+    @property
+    def tree(self) -> Path:
+        """Its files."""
+
+    def run(self, words: Sequence[str], console: Console) -> tuple[int, str]:
+        """Run a program in it, without a network; exit status and last lines of its output.
+
+        As the image has it: its user, its environment, its folder.
+        """
+
+
 class Builder(Protocol):
     """Makes images of one arch in a store on this machine."""
 
@@ -46,8 +60,8 @@ class Builder(Protocol):
     def layer_sizes(self, image: str) -> Sequence[int]:
         """Bytes of each layer, uncompressed, oldest first."""
 
-    def mounted(self, image: str) -> AbstractContextManager[Path]:
-        """The file tree of an image, to be read only."""
+    def container(self, image: str) -> AbstractContextManager[Container]:
+        """A container of an image, thrown away afterwards."""
 
     def push(self, image: str, to: str) -> None:
         """Push to registry/repository:tag. Pushing twice is not an error."""

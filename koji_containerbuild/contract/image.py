@@ -97,6 +97,7 @@ class ArchImage:
     build_log: tuple[int, ...]  # the builder's raw output in the log: first byte, byte after
     timeline: tuple[StageTime, ...]
     warnings: tuple[str, ...]
+    has_rpm_database: bool = True
 
     def to_json(self) -> str:
         """The text of image.json."""

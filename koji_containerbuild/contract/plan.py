@@ -13,6 +13,7 @@ from koji_containerbuild.contract.codec import from_json, to_json
 from koji_containerbuild.rules.nvr import NVR
 
 VERSION = 1
+IGNORE, WARN, FAIL = "ignore", "warn", "fail"  # policies
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """What the finished image must pass before anything is published."""
+
+    tests: tuple[str, ...] = ()  # commands for /bin/sh -c in the image
+    max_size: int = 0  # bytes of all layers, uncompressed; 0: any
+    signatures: str = IGNORE  # IGNORE, WARN or FAIL: what becomes of packages signed otherwise
+    keys: tuple[str, ...] = ()  # ids that packages may be signed with, 8 or 16 hex digits
+
+
+@dataclass(frozen=True)
 class KojiFacts:
     """What the plan knows of Koji, for the record; the buildroot does not read it."""
 
@@ -138,6 +149,7 @@ class BuildPlan:
     warnings: tuple[str, ...] = ()
     release_env: str = ""  # ENV that holds the release, in every stage; empty: none
     from_images: tuple[str, ...] = ()  # every FROM that names no stage, in order, as written
+    checks: Checks = Checks()
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.plan import IGNORE, BuildPlan, Checks
 
 WIDTH = 12  # characters of the column of names
 
@@ -17,7 +17,7 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
     used; `floating_tags` move when the build is done.
     """
     where, koji = plan.destination, plan.koji
-    repos = [repo.url or repo.name for repo in plan.repos]
+    repos = [repo.url or repo.name for repo in plan.repos if repo.name.endswith(".repo")]
     return {
         "nvr": str(plan.nvr),
         "kind": "scratch" if plan.scratch else "isolated" if plan.isolated else "normal",
@@ -34,6 +34,7 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
         "koji_tag": koji.destination_tag if koji and not plan.scratch else "",
         "labels": dict(plan.labels),
         "seconds": plan.limits.seconds,
+        "checks": list(_checks(plan.checks)),
         "warnings": list(plan.warnings),
     }
 
@@ -65,8 +66,19 @@ def _rows(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in sorted((told.get("labels") or {}).items()):
         yield "label", f"{key}={value}"
     yield from _plain("time limit", told.get("seconds"), " s")
+    for text in told.get("checks") or ():
+        yield "check", text
     for text in told.get("warnings") or ():
         yield "warning", text
+
+
+def _checks(checks: Checks) -> Iterator[str]:
+    """What the finished image would have to pass."""
+    if checks.max_size:
+        yield f"not more than {checks.max_size // (1024 * 1024)} MiB uncompressed"
+    if checks.signatures != IGNORE:
+        yield f"packages signed with {', '.join(checks.keys)}, or else {checks.signatures}"
+    yield from (f"test: {command}" for command in checks.tests)
 
 
 def _plain(name: str, value: Any, unit: str = "") -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.repodata import version_of
 from koji_containerbuild.source.unfetched import warn_of_submodules
 from koji_containerbuild.tasks.arches import check_engine
+from koji_containerbuild.tasks.checks import checks
 from koji_containerbuild.tasks.files import Keeper, resolve_files
 from koji_containerbuild.tasks.parents import Koji, Parents, resolve_parents
 from koji_containerbuild.tasks.resolve import (
@@ -83,6 +84,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         tree = read_source(checkout, request.source.subfolder)
         limited = limits(tree.settings, place.config)
         fetched = resolve_files(checkout, request.source, place.config, authority)
+        checked = checks(request.target, tree.settings, place.config)
     with stage(place, "parents"):
         arches = _arches(request, tree, authority.arches)
         parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry, authority)
@@ -123,6 +125,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
             *added.warnings,
         ),
         release_env=tree.settings.release_env,
+        checks=checked,
     )
     return Prepared(plan, checkout.root)
 

@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +21,8 @@ from koji_containerbuild.buildroot.recipe import build_arch
 from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.contract.image import ArchImage
-from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.contract.plan import BuildPlan, Parent, RepoFile
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.contract.plan import FAIL, WARN, BuildPlan, Checks, Parent, RepoFile
 from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.manifests import (
@@ -308,4 +310,124 @@ def test_a_stage_that_fails_beside_another_is_the_one_that_is_named(site: Site):
     with pytest.raises(StageFailed) as caught:
         site.build(site.plan(text))
     assert caught.value.failure.stage == "list rpms"
-    assert caught.value.failure.cause.startswith("rpm failed: ")
+    assert caught.value.failure.cause.startswith("The RPM database /var/lib/rpm/rpmdb.sqlite of")
+
+
+# -- what is checked before anything is published
+
+
+def checked(site: Site, text: str, **checks: Any) -> Outcome:
+    return site.build(dataclasses.replace(site.plan(text), checks=Checks(**checks)))
+
+
+def refused(site: Site, text: str, **checks: Any) -> Failure:
+    """Why the build failed; nothing of it is in the registry."""
+    with pytest.raises(StageFailed) as caught:
+        checked(site, text, **checks)
+    assert not [tag for repo, tag in site.fake.tags if repo == "fedora/web"]
+    return caught.value.failure
+
+
+def test_an_image_that_is_too_large_is_not_pushed_and_both_numbers_are_told(site: Site):
+    failure = refused(site, "FROM fedora:43\n", max_size=10 * 1024)
+    assert failure.stage == "check size"
+    assert re.fullmatch(
+        r"The image has 0\.0 MiB uncompressed, and the limit of the site is 0\.0 MiB\. "
+        r"0\.0 MiB are the parent's, 0\.0 MiB the image's own\.",
+        failure.cause,
+    )
+    assert not checked(site, "FROM fedora:43\n", max_size=1 << 20).failure
+
+
+RPMDB = "usr/lib/sysimage/rpm/rpmdb.sqlite"
+
+
+def with_packages(site: Site, data: bytes) -> None:
+    """The parent has these packages."""
+    base = site.builder._on(site.builder.images["scratch"], {RPMDB: data}, 1, "base")
+    spec = Pullspec(site.fake.host, "fedora", "43")
+    site.parent = str(spec.at_digest(push(site.registry, spec, base)))
+
+
+def test_packages_that_are_not_signed_fail_the_build_by_name(site: Site, tree: Path):
+    with_packages(site, (tree / RPMDB).read_bytes())
+    failure = refused(site, "FROM fedora:43\n", signatures=FAIL, keys=("a1b2c3d4",))
+    assert failure.stage == "check signatures"
+    assert failure.cause == (
+        "2 of 2 packages in the image are not signed with a key of the target: "
+        "app-1.0-2.fc43.noarch (not signed), zlib-x-1.0-2.fc43.noarch (not signed)."
+    )
+    assert "a1b2c3d4" in failure.hint
+
+
+def test_with_the_policy_warn_the_report_says_it_of_the_arch(site: Site, tree: Path):
+    with_packages(site, (tree / RPMDB).read_bytes())
+    image, _ = site.report(checked(site, "FROM fedora:43\n", signatures=WARN, keys=("a1b2c3d4",)))
+    (warning,) = image.warnings
+    assert warning.startswith("x86_64: 2 of 2 packages in the image are not signed")
+    assert image.has_rpm_database
+
+
+def test_an_image_without_a_database_is_warned_of_unless_it_is_from_scratch(site: Site):
+    image, _ = site.report(checked(site, "FROM fedora:43\n", signatures=WARN, keys=("a1b2c3d4",)))
+    assert image.warnings == (
+        "x86_64: The image has no RPM database, so nothing is known of its packages.",
+    )
+    assert not image.has_rpm_database
+    plan = dataclasses.replace(
+        site.plan("FROM scratch\nCOPY x /\n"),
+        parents=(),
+        checks=Checks(signatures=FAIL, keys=("a1b2c3d4",)),
+    )
+    assert not site.build(plan).failure
+
+
+SHELL = "FROM fedora:43\nRUN write /bin/sh\nRUN write /x\n"
+
+
+def test_tests_run_in_the_image_and_do_not_change_it(site: Site):
+    plain = site.build(site.plan(SHELL))
+    tested = checked(site, SHELL, tests=("test -e /x", "write /x", "write /y"))
+    assert tested.image == plain.image
+    _, log = site.report(tested)
+    lines = log.splitlines()
+    assert lines.index("TEST 2/3: write /x") == lines.index("ran test -e /x") + 1
+
+
+def test_a_test_that_fails_is_named_and_nothing_is_published(site: Site):
+    failure = refused(site, SHELL, tests=("test -e /x", "test -e /none", "exit 9"))
+    assert failure.stage == "tests"
+    assert failure.cause == "Test 2 of 3 ended with exit status 1."
+    assert failure.instruction == "test: test -e /none"
+    assert failure.last_lines == "ran test -e /none"
+
+
+def test_tests_see_no_repo_file(site: Site):
+    ca = RepoFile("koji-containerbuild-ca.pem", "-----BEGIN CERTIFICATE-----")
+    text = f"{SHELL}RUN write /copied/{ca.name}\n"
+    tests = tuple(
+        f"test -e {path}" for path in (f"/etc/yum.repos.d/{REPO.name}", f"/copied/{ca.name}")
+    )
+    for test in tests:
+        plan = dataclasses.replace(
+            site.plan(text), repos=(REPO, ca), checks=Checks(tests=("test -e /x", test))
+        )
+        with pytest.raises(StageFailed, match="Test 2 of 2"):
+            site.build(plan)
+
+
+def test_certificates_for_repos_leave_no_trace_either(site: Site):
+    ca = RepoFile("koji-containerbuild-ca.pem", "-----BEGIN CERTIFICATE-----")
+    plan = dataclasses.replace(site.plan("FROM fedora:43\nRUN write /x\n"), repos=(REPO, ca))
+    assert site.build(plan).image == site.build(dataclasses.replace(plan, repos=())).image
+
+
+def test_an_image_without_a_shell_cannot_be_tested(site: Site):
+    failure = refused(site, "FROM fedora:43\n", tests=("true",))
+    assert failure.cause == "The image has no /bin/sh, so its tests cannot be run."
+
+
+def test_who_checks_nothing_waits_for_nothing(site: Site):
+    image, _ = site.report(site.build(site.plan("FROM fedora:43\n")))
+    stages = [one.stage for one in image.timeline]
+    assert not {"check size", "check signatures", "tests"} & set(stages)

@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from koji_containerbuild.buildroot.rooted import inside
-from koji_containerbuild.buildroot.stages.list_rpms import _rpm, list_rpms, query
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.buildroot.stages.list_rpms import _is_key, _rpm, list_rpms, query
+from koji_containerbuild.errors import ConfigError, ServiceError
+from tests.fakes.rpms import install
 
-SPEC = """
-Name: {name}
-Version: 1.0
-Release: 2.fc43
-{epoch}
-Summary: x
-License: MIT
-BuildArch: noarch
-%description
-%files
-"""
 needs_rpm = pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is not installed")
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("rpms")
-    for name, epoch in (("zlib-x", ""), ("app", "Epoch: 3")):
-        spec = folder / f"{name}.spec"
-        spec.write_text(SPEC.format(name=name, epoch=epoch))
-        define = ["-D", f"_topdir {folder}", "-D", "_rpmfilename %{NAME}.rpm"]
-        subprocess.run(["rpmbuild", "-bb", *define, str(spec)], check=True, capture_output=True)
-    return sorted((folder / "RPMS").glob("*.rpm"))
-
-
-@pytest.fixture
-def tree(tmp_path: Path, packages: list[Path]) -> Path:
-    """A file tree with an RPM database in it."""
-    database = tmp_path / "tree" / "usr/lib/sysimage/rpm"
-    database.mkdir(parents=True)
-    options = ["--dbpath", str(database), "--justdb", "--nodeps", "--ignoreos", "--force-debian"]
-    command = ["rpm", *options, "-i", *map(str, packages)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        command.remove("--force-debian")
-        subprocess.run(command, capture_output=True, check=True)
-    return tmp_path / "tree"
 
 
 @needs_rpm
@@ -77,23 +43,83 @@ def test_a_database_behind_links_is_found_as_the_image_sees_it(tree: Path):
     assert len(list_rpms(tree)) == 2
 
 
+NEW, OLD = "usr/lib/sysimage/rpm", "var/lib/rpm"
+
+
+def test_of_two_databases_the_one_in_the_new_place_counts(tree: Path, packages: list[Path]):
+    (tree / OLD).mkdir(parents=True)
+    install(tree / OLD, packages[:1])
+    assert len(list_rpms(tree)) == 2
+    shutil.rmtree(tree / NEW)
+    assert [rpm.name for rpm in list_rpms(tree)] == ["app"]
+
+
+def test_a_database_without_packages_does_not_hide_another(tree: Path):
+    (tree / "var/lib").mkdir(parents=True)
+    shutil.move(tree / NEW, tree / OLD)
+    (tree / NEW).mkdir()
+    subprocess.run(["rpmdb", "--dbpath", str(tree / NEW), "--initdb"], check=True)
+    assert (tree / NEW / "rpmdb.sqlite").exists()
+    assert len(list_rpms(tree)) == 2
+    shutil.rmtree(tree / OLD)
+    assert list_rpms(tree) == ()
+
+
+def test_a_place_that_is_a_link_to_the_other_is_the_same_database(tree: Path):
+    (tree / "var/lib").mkdir(parents=True)
+    shutil.move(tree / NEW, tree / OLD)
+    (tree / NEW).symlink_to("../../../var/lib/rpm")
+    assert len(list_rpms(tree)) == 2
+
+
+@pytest.mark.skipif(not shutil.which("db5.3_load"), reason="db5.3-util is not installed")
+def test_a_berkeley_database_is_read(tree: Path):
+    """Made of the headers in another one: no rpm writes this kind any more."""
+    with sqlite3.connect(tree / NEW / "rpmdb.sqlite") as database:
+        headers = database.execute("select hnum, blob from Packages").fetchall()
+    pairs = [(0, (max(number for number, _ in headers)).to_bytes(4, "little")), *headers]
+    dump = "".join(
+        f" {number.to_bytes(4, 'little').hex()}\n {value.hex()}\n" for number, value in pairs
+    )
+    shutil.rmtree(tree / NEW)
+    (tree / OLD).mkdir(parents=True)
+    text = f"VERSION=3\nformat=bytevalue\ntype=hash\nHEADER=END\n{dump}DATA=END\n"
+    load = ["db5.3_load", str(tree / OLD / "Packages")]
+    subprocess.run(load, input=text, text=True, check=True)
+    assert [rpm.nvra for rpm in list_rpms(tree)] == [
+        "app-1.0-2.fc43.noarch",
+        "zlib-x-1.0-2.fc43.noarch",
+    ]
+
+
+@needs_rpm
+def test_a_database_of_a_kind_that_this_rpm_does_not_know_is_not_an_empty_one(tmp_path: Path):
+    (tmp_path / OLD).mkdir(parents=True)
+    (tmp_path / OLD / "Packages.db").write_bytes(b"RpmP" + b"\0" * 4092)
+    with pytest.raises((ConfigError, ServiceError)) as caught:
+        list_rpms(tmp_path)
+    assert "The RPM database /var/lib/rpm/Packages.db of the image" in caught.value.what
+    if isinstance(caught.value, ConfigError):  # Debian's
+        assert "ndb" in caught.value.what and "ndb" in caught.value.do
+
+
 @needs_rpm
 def test_a_link_to_a_database_outside_is_not_followed(tree: Path, tmp_path: Path):
     other = tmp_path / "other"
     (other / "var/lib").mkdir(parents=True)
     (other / "var/lib/rpm").symlink_to(tree / "usr/lib/sysimage/rpm")
-    assert list_rpms(other) == ()
+    assert list_rpms(other) is None
     (other / "var/lib/rpm").unlink()
     (other / "var/lib/rpm").mkdir()
     for name in os.listdir(tree / "usr/lib/sysimage/rpm"):
         (other / "var/lib/rpm" / name).symlink_to(tree / "usr/lib/sysimage/rpm" / name)
-    assert list_rpms(other) == ()
+    assert list_rpms(other) is None
 
 
 def test_an_image_without_a_database_has_no_packages(tmp_path: Path):
-    assert list_rpms(tmp_path) == ()
+    assert list_rpms(tmp_path) is None
     (tmp_path / "var/lib/rpm").mkdir(parents=True)
-    assert list_rpms(tmp_path) == ()
+    assert list_rpms(tmp_path) is None
 
 
 @needs_rpm
@@ -111,6 +137,14 @@ def test_the_key_of_a_signature_is_its_last_words():
     fields = ["web", "1", "2", "(none)", "x86_64", "AB" * 16, SIGNED]
     assert (_rpm(fields).signature, _rpm(fields).sigmd5) == ("829b606631645531", "ab" * 16)
     assert _rpm([*fields[:6], "-"]).signature is None
+    newer = "RSA/SHA256, Mon 01 Sep 2025, Key Fingerprint: c6e7f081cf80e13146676e88829b606631645531"
+    assert _rpm([*fields[:6], newer]).signature == "829b606631645531"
+
+
+def test_keys_that_the_image_trusts_are_no_packages_but_a_package_of_their_name_is():
+    fields = ["gpg-pubkey", "1", "2", "(none)", "(none)", "(none)", "-"]
+    assert _is_key(_rpm(fields))
+    assert not _is_key(_rpm([*fields[:4], "noarch", "ab" * 16, "-"]))
 
 
 # -- paths in a tree that is not ours

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from koji_containerbuild.contract.plan import Download, Parent, RepoFile, SourceFile
+from koji_containerbuild.contract.plan import WARN, Checks, Download, Parent, RepoFile, SourceFile
 from koji_containerbuild.contract.preview import lines, preview
 from tests.fakes.plans import PLAN
 
@@ -42,3 +42,16 @@ def test_a_scratch_build_has_no_tag_in_koji_and_a_tag_of_its_own():
     assert told[0] == "Would build web-container-1.0-3 as scratch build; nothing was reserved."
     assert "  image       reg.example.com/fedora/web: a tag of its own" in told
     assert not [line for line in told if "Koji tag" in line]
+
+
+def test_what_the_image_would_have_to_pass_is_told_and_no_file_beside_the_repos():
+    checks = Checks(("true",), 2 * 1024 * 1024, WARN, ("a1b2c3d4",))
+    repos = (RepoFile("x.repo", ""), RepoFile("koji-containerbuild-ca.pem", ""))
+    plan = replace(PLAN, checks=checks, repos=repos, koji=None)
+    told = lines(preview(plan))
+    assert [line.strip() for line in told if "  check " in line or "packages " in line[:12]] == [
+        "packages    x.repo",
+        "check       not more than 2 MiB uncompressed",
+        "check       packages signed with a1b2c3d4, or else warn",
+        "check       test: true",
+    ]

@@ -77,6 +77,28 @@ def push(registry: Registry, to: Pullspec, image: Image, arch: str = "x86_64") -
     return registry.put_manifest(to, to_bytes(manifest), DOCKER_MANIFEST)
 
 
+@dataclass
+class FakeContainer:
+    """Its shell knows `test -e PATH`, `write PATH`, and `exit NUMBER`."""
+
+    tree: Path
+
+    def run(self, words: Sequence[str], console: Console) -> tuple[int, str]:
+        shell, flag, command = words
+        assert (shell, flag) == ("/bin/sh", "-c")
+        verb, _, what = command.partition(" ")
+        path = self.tree / what.rpartition(" ")[2].strip("/")
+        status = 0
+        if verb == "test":
+            status = 0 if path.exists() else 1
+        elif verb == "write":
+            path.write_bytes(b"written by a test")
+        else:
+            status = int(what)
+        console.write(f"ran {command}\n".encode())
+        return status, f"ran {command}"
+
+
 class FakeBuilder:
     def __init__(self, registry: Registry, arch: str = "x86_64") -> None:
         self.images: dict[str, Image] = {"scratch": Image(EMPTY)}
@@ -146,11 +168,11 @@ class FakeBuilder:
         return [len(data) for data in self.images[image].layers]
 
     @contextmanager
-    def mounted(self, image: str) -> Iterator[Path]:
+    def container(self, image: str) -> Iterator[FakeContainer]:
         with tempfile.TemporaryDirectory() as name:
             for data in self.images[image].layers:
                 _unpack(data, Path(name))
-            yield Path(name)
+            yield FakeContainer(Path(name))
 
     def push(self, image: str, to: str) -> None:
         push(self._registry, Pullspec.parse(to), self.images[image], self.arch)

@@ -1,7 +1,7 @@
 """List the packages in the image, from the image's own RPM database.
 
 Takes:   the file tree of the image
-Gives:   one record per package
+Gives:   one record per package, or that there is no database
 Touches: a copy of the database in a temporary folder
 Fails:   when there is a database that the host's rpm cannot read
 
@@ -13,16 +13,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Optional
 
 from koji_containerbuild.buildroot.programs import NOBODY, output
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.contract.image import Rpm
+from koji_containerbuild.errors import ConfigError, ServiceError
 
 PLACES = ("usr/lib/sysimage/rpm", "var/lib/rpm")
-FILES = ("rpmdb.sqlite", "rpmdb.sqlite-wal", "Packages.db", "Packages")
+BACKENDS = {"rpmdb.sqlite": "sqlite", "Packages.db": "ndb", "Packages": "bdb"}  # by file
 
 _SIGNATURE = "%|RSAHEADER?{%{RSAHEADER:pgpsig}}:{%|DSAHEADER?{%{DSAHEADER:pgpsig}}:{%|SIGPGP?{%{SIGPGP:pgpsig}}:{%|SIGGPG?{%{SIGGPG:pgpsig}}:{-}|}|}|}|"  # noqa: E501
 FORMAT = (
@@ -30,12 +32,42 @@ FORMAT = (
 )
 
 
-def list_rpms(tree: Path) -> tuple[Rpm, ...]:
-    """Sorted by name; none for an image without an RPM database."""
-    with tempfile.TemporaryDirectory(prefix="rpmdb-") as folder:
-        copy = Path(folder)
-        found = any(_copy_database(tree, place, copy) for place in PLACES)
-        return query(copy) if found else ()
+def list_rpms(tree: Path) -> Optional[tuple[Rpm, ...]]:
+    """Sorted by name; None for an image without an RPM database.
+
+    Of two databases the first that has packages counts: the old place, where it is not a link to
+    the new one, often has an empty one or the leavings of a parent.
+    """
+    found: Optional[tuple[Rpm, ...]] = None
+    for folder in filter(None, [inside(tree, place) for place in PLACES]):
+        for name, backend in BACKENDS.items():
+            if _is_file(folder / name):
+                found = _read(folder / name, backend, f"/{(folder / name).relative_to(tree)}")
+                break
+        if found:
+            break
+    return found
+
+
+def _read(database: Path, backend: str, shown: str) -> tuple[Rpm, ...]:
+    name = database.name
+    with tempfile.TemporaryDirectory(prefix="rpmdb-") as copied:
+        copy = Path(copied)
+        _copy(database.parent, (name, f"{name}-wal"), copy)
+        try:
+            rpms = query(copy)
+        except ServiceError as error:
+            raise ServiceError(
+                f"The RPM database {shown} of the image cannot be read: {error.what}"
+            ) from error
+        # An rpm that knows nothing of this kind of database makes an empty one of its own.
+        if any((copy / other).exists() for other in BACKENDS if other != name):
+            raise ConfigError(
+                f"The RPM database {shown} of the image is of the kind {backend}, which the rpm "
+                f"of {os.uname().nodename} cannot read.",
+                do=f"Install an rpm there that is built with {backend}, as Fedora's is.",
+            )
+        return rpms
 
 
 def query(database: Path) -> tuple[Rpm, ...]:
@@ -43,12 +75,17 @@ def query(database: Path) -> tuple[Rpm, ...]:
     query = ["rpm", "--dbpath", str(database), "-qa", "--qf", FORMAT]
     text = output(query, as_nobody=True).decode(errors="replace")
     rpms = [_rpm(line.split("\t")) for line in text.splitlines() if line.count("\t") >= 6]
-    return tuple(sorted((r for r in rpms if r.name != "gpg-pubkey"), key=lambda r: r.nvra))
+    return tuple(sorted((rpm for rpm in rpms if not _is_key(rpm)), key=lambda rpm: rpm.nvra))
+
+
+def _is_key(rpm: Rpm) -> bool:
+    """A key that rpm trusts stands in its database like a package, but has no arch."""
+    return rpm.name == "gpg-pubkey" and rpm.arch == "(none)"
 
 
 def _rpm(fields: list[str]) -> Rpm:
     name, version, release, epoch, arch, sigmd5, signature = fields[:7]
-    key = re.search(r"[Kk]ey ID ([0-9a-fA-F]{8,})", signature)
+    key = re.search(r"[Kk]ey (?:ID|[Ff]ingerprint):? ([0-9a-fA-F]{8,})", signature)
     return Rpm(
         name=name,
         version=version,
@@ -56,22 +93,21 @@ def _rpm(fields: list[str]) -> Rpm:
         epoch=int(epoch) if epoch.isdigit() else None,
         arch=arch,
         sigmd5=sigmd5.lower(),
-        signature=key[1].lower() if key else None,
+        signature=key[1].lower()[-16:] if key else None,
     )
 
 
-def _copy_database(tree: Path, place: str, to: Path) -> bool:
-    folder = inside(tree, place)
-    if folder is None or not folder.is_dir():
-        return False
-    found = False
-    for name in FILES:
-        source = folder / name
-        if source.exists() and not source.is_symlink() and stat.S_ISREG(source.stat().st_mode):
-            shutil.copyfile(source, to / name)
+def _copy(folder: Path, names: Iterable[str], to: Path) -> None:
+    """For an rpm that runs as nobody."""
+    for name in names:
+        if _is_file(folder / name):
+            shutil.copyfile(folder / name, to / name)
             os.chmod(to / name, 0o644)
-            found = True
-    if found and os.getuid() == 0:
+    if os.getuid() == 0:
         for path in (to, *to.iterdir()):
             os.chown(path, NOBODY, NOBODY)
-    return found
+
+
+def _is_file(path: Path) -> bool:
+    """Not a link: it may lead out of the image."""
+    return not path.is_symlink() and path.is_file()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,12 +39,22 @@ def has_traces(tree: Path, repos: Collection[RepoFile], repo_layer: bool) -> boo
     names = {repo.name for repo in repos}
     if not names:
         return False
-    command = ["find", str(tree), "-xdev", "-name", f"{PREFIX}*", "-print0"]
-    paths = [Path(path) for path in output(command).decode(errors="replace").split("\0")]
-    found = {path for path in paths if path.name in names}
+    found = _found(tree, names)
     folder = inside(tree, FOLDER)
     expected = {folder / name for name in names} if folder and repo_layer else set()
     return found != expected or any(path.lstat().st_mtime != REPO_LAYER_TIME for path in found)
+
+
+def without_repos(tree: Path, repos: Collection[RepoFile]) -> None:
+    """Take the repo files out of a file tree, wherever they are."""
+    for path in _found(tree, {repo.name for repo in repos}) if repos else ():
+        path.unlink()
+
+
+def _found(tree: Path, names: Collection[str]) -> set[Path]:
+    command = ["find", str(tree), "-xdev", "-name", f"{PREFIX}*", "!", "-type", "d", "-print0"]
+    paths = [Path(os.fsdecode(path)) for path in output(command).split(b"\0")]
+    return {path for path in paths if path.name in names}
 
 
 def one_layer(repos: Collection[RepoFile], layers: Sequence[Path], to: Path) -> Layer:

@@ -60,9 +60,13 @@ class LocalImage:
         """How many layers the parent has."""
         return len(self.parent.manifest["layers"]) if self.parent else 0
 
+    def own_sizes(self, sizes: Sequence[int]) -> Sequence[int]:
+        """`sizes`, which are those of the local image's layers, without the layers below."""
+        return sizes[self.below + self.repo_layer :]
+
     def layers(self, pushed: PushedImage, sizes: Sequence[int]) -> tuple[Layer, ...]:
         """The layers of the pushed image; `sizes` are those of the local one."""
-        own = sizes[self.below + self.repo_layer :]
+        own = self.own_sizes(sizes)
         if pushed.own_layer:
             own = [pushed.own_layer.size]
         diff_ids = json.loads(pushed.config)["rootfs"]["diff_ids"]
@@ -89,11 +93,15 @@ def parent_image(registry: Registry, of_arch: Optional[str]) -> Optional[ParentI
     return ParentImage(spec, json.loads(manifest.body), json.loads(config), sha256(config))
 
 
+def push_parent_layers(parent: Optional[ParentImage], to: Pullspec, registry: Registry) -> None:
+    """What is published already may lie in one more repository before the image is checked."""
+    if parent:
+        for layer in parent.manifest["layers"]:
+            registry.copy_blob(parent.spec, to, layer["digest"])
+
+
 def push_layers(image: LocalImage, to: Pullspec, tools: Tools) -> None:
-    """All blobs, and a manifest that is only the way to bring them there."""
-    if image.parent:
-        for layer in image.parent.manifest["layers"]:
-            tools.registry.copy_blob(image.parent.spec, to, layer["digest"])
+    """All other blobs, and a manifest that is only the way to bring them there."""
     tools.builder.push(image.name, str(to))
 
 
