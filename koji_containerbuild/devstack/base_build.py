@@ -8,6 +8,7 @@ import json
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from koji_containerbuild.devstack.seed import (
     PACKAGER,
     Admin,
 )
+from koji_containerbuild.rules.manifests import DOCKER_LIST, DOCKER_MANIFEST, sha256
 
 NAME = "demo-base-container"
 VERSION = RELEASE = "1"
@@ -35,19 +37,22 @@ def import_once(admin: Admin, distro: Distro, image: base_image.Pushed) -> None:
         admin.allow_generator(ADMIN, CONTENT_GENERATOR)
         folder = f"cli-import/{NVR}.{time.time_ns()}"
         with tempfile.TemporaryDirectory() as scratch:
-            archive = _archive(Path(scratch), image)
-            metadata = _metadata(distro, image, archive)
-            admin.upload(archive, folder)
-            session.CGImport(metadata, folder)
+            archives = [_archive(Path(scratch), image, one) for one in image.images]
+            outputs = [
+                _output(distro, image, one, path) for one, path in zip(image.images, archives)
+            ]
+            for archive in archives:
+                admin.upload(archive, folder)
+            session.CGImport(_metadata(image, outputs), folder)
     admin.add_package(NAME)
     if DEST_TAG not in {tag["name"] for tag in session.listTags(NVR)}:
         session.tagBuildBypass(DEST_TAG, NVR)
 
 
-def _archive(folder: Path, image: base_image.Pushed) -> Path:
+def _archive(folder: Path, pushed: base_image.Pushed, image: base_image.Image) -> Path:
     """The image itself is in the registry; Koji wants a file for it all the same."""
-    path = folder / f"docker-image-{image.config_digest}.x86_64.tar.gz"
-    text = f"The image is in the registry: {image.pullspecs[0]}\n".encode()
+    path = folder / f"docker-image-{sha256(image.config)}.{image.arch}.tar.gz"
+    text = f"The image is in the registry: {pushed.repository}@{image.digest}\n".encode()
     with tarfile.open(path, "w:gz") as tar:
         entry = tarfile.TarInfo("README")
         entry.size = len(text)
@@ -55,10 +60,20 @@ def _archive(folder: Path, image: base_image.Pushed) -> Path:
     return path
 
 
-def _metadata(distro: Distro, image: base_image.Pushed, archive: Path) -> dict[str, Any]:
+def _metadata(image: base_image.Pushed, outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Content generator metadata, version 0 (docs/source/content_generator_metadata of Koji)."""
     now = int(time.time())
-    kind = base_image.MANIFEST_TYPE
+    index = {
+        "tags": [base_image.UNIQUE_TAG],
+        "floating_tags": list(base_image.TAGS),
+        "pull": list(image.pullspecs),
+        "digests": {DOCKER_LIST: image.digest},
+    }
+    about = {
+        "parent_images": ["scratch"],
+        "media_types": [DOCKER_LIST, DOCKER_MANIFEST],
+        "index": index,
+    }
     return {
         "metadata_version": 0,
         "build": {
@@ -69,7 +84,7 @@ def _metadata(distro: Distro, image: base_image.Pushed, archive: Path) -> dict[s
             "start_time": now,
             "end_time": now,
             "owner": PACKAGER,
-            "extra": {"image": {"parent_images": ["scratch"], "media_types": [kind]}},
+            "extra": {"image": about},
         },
         "buildroots": [
             {
@@ -81,18 +96,20 @@ def _metadata(distro: Distro, image: base_image.Pushed, archive: Path) -> dict[s
                 "components": [],
             }
         ],
-        "output": [_output(distro, image, archive)],
+        "output": list(outputs),
     }
 
 
-def _output(distro: Distro, image: base_image.Pushed, archive: Path) -> dict[str, Any]:
+def _output(
+    distro: Distro, pushed: base_image.Pushed, image: base_image.Image, archive: Path
+) -> dict[str, Any]:
     data = archive.read_bytes()
     docker = {
-        "id": image.config_digest,
-        "repositories": list(image.pullspecs),
-        "tags": ["1-1"],
+        "id": sha256(image.config),
+        "repositories": [f"{pushed.repository}@{image.digest}"],
+        "tags": [base_image.UNIQUE_TAG],
         "floating_tags": list(base_image.TAGS),
-        "digests": {base_image.MANIFEST_TYPE: image.digest},
+        "digests": {DOCKER_MANIFEST: image.digest},
         "config": json.loads(image.config),
     }
     return {
@@ -101,18 +118,18 @@ def _output(distro: Distro, image: base_image.Pushed, archive: Path) -> dict[str
         "filesize": len(data),
         "checksum": hashlib.md5(data).hexdigest(),  # noqa: S324  Koji 1.30 knows no other
         "checksum_type": "md5",
-        "arch": "x86_64",
+        "arch": image.arch,
         "type": "docker-image",
-        "components": _components(distro),
-        "extra": {"image": {"arch": "x86_64"}, "docker": docker},
+        "components": _components(distro.base_rpms(image.arch)),
+        "extra": {"image": {"arch": image.arch}, "docker": docker},
     }
 
 
-def _components(distro: Distro) -> list[dict[str, Any]]:
+def _components(rpms: Sequence[Path]) -> list[dict[str, Any]]:
     """The rpms in the image, so that Koji knows where each is."""
     form = "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{SIGMD5} %{RSAHEADER:pgpsig}\\n"
     query = ["rpm", "-qp", "--nosignature", "--qf", form]
-    lines = run_program([*query, *(str(path) for path in distro.base_rpms)]).splitlines()
+    lines = run_program([*query, *(str(path) for path in rpms)]).splitlines()
     found = []
     for line in lines:
         name, version, release, arch, md5, signature = line.split(" ", 5)

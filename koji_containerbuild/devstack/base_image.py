@@ -1,9 +1,10 @@
-"""The base image demo/base:1: the distribution's rpms in one layer, with their rpm database."""
+"""The base image demo/base:1: for each arch the distribution's rpms in one layer, with their rpm
+database. On aarch64 nothing in it can run (see distro.py), but files can be copied onto it.
+"""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import tarfile
 import tempfile
@@ -12,16 +13,23 @@ from pathlib import Path
 
 import requests
 
-from koji_containerbuild.devstack.distro import Distro
+from koji_containerbuild.devstack.distro import ARCHES, Distro
 from koji_containerbuild.devstack.process import run_program
 from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.rules.manifests import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    Platform,
+    build_index,
+    goarch,
+    sha256,
+)
 
 NAME = "demo/base"
 UNIQUE_TAG = "1-1"
 TAGS = ("1", "latest")
 DATABASE = "/usr/lib/sysimage/rpm"
 CREATED = "2025-11-20T00:53:20Z"  # distro.BORN, as the image format writes it
-MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 LABELS = {
@@ -29,65 +37,93 @@ LABELS = {
     "name": NAME,
     "version": "1",
     "release": "1",
-    "architecture": "x86_64",
     "vendor": "Demo",
     "summary": "Base image of Demo Linux",
 }
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """The image as it stands in the registry."""
+class Image:
+    """The image of one arch."""
 
-    digest: str  # of its manifest
-    config_digest: str
+    arch: str  # Koji's name
+    manifest: bytes
     config: bytes
-    pullspecs: tuple[str, ...]  # by digest, then by its one tag that never moves
+    layer: bytes
+
+    @property
+    def digest(self) -> str:
+        """Of its manifest."""
+        return sha256(self.manifest)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The images as they stand in the registry, below one manifest list."""
+
+    images: tuple[Image, ...]
+    repository: str  # host:port/name
+    digest: str  # of the list
+
+    @property
+    def pullspecs(self) -> tuple[str, ...]:
+        """By digest, then by its one tag that never moves."""
+        return f"{self.repository}@{self.digest}", f"{self.repository}:{UNIQUE_TAG}"
 
 
 def build(distro: Distro) -> None:
-    """Make the image from the rpms, beside them; once."""
-    if not _folder(distro).is_dir():
-        with tempfile.TemporaryDirectory(dir=distro.folder) as scratch:
-            _build(distro, Path(scratch))
-            (Path(scratch) / "image").rename(_folder(distro))
+    """Make the images from the rpms, beside them; once."""
+    for arch in ARCHES:
+        if not _folder(distro, arch).is_dir():
+            with tempfile.TemporaryDirectory(dir=distro.folder) as scratch:
+                _build(distro, arch, Path(scratch))
+                (Path(scratch) / "image").rename(_folder(distro, arch))
 
 
 def provide(distro: Distro, registry: str) -> Pushed:
-    """Have the image in the registry (host:port) under all its tags."""
-    folder = _folder(distro)
-    manifest, config = ((folder / f"{name}.json").read_bytes() for name in ("manifest", "config"))
-    digest = _digest(manifest)
+    """Have the images in the registry (host:port), and their list under all its tags."""
+    images = tuple(_read(distro, arch) for arch in ARCHES)
+    entries = [
+        Platform(goarch(i.arch), "linux", "", i.digest, DOCKER_MANIFEST, len(i.manifest))
+        for i in images
+    ]
+    index = build_index(entries, DOCKER_LIST)
+    digest = sha256(index)
     base = f"http://{registry}/v2/{NAME}"
     if not _has_all(base, digest):
-        for blob in (config, (folder / "layer.tar.gz").read_bytes()):
-            _push_blob(base, blob)
+        for image in images:
+            _push_blob(base, image.config)
+            _push_blob(base, image.layer)
+            _push_manifest(f"{base}/manifests/{image.digest}", image.manifest, DOCKER_MANIFEST)
         for tag in (UNIQUE_TAG, *TAGS):
-            headers = {"Content-Type": MANIFEST_TYPE}
-            _check(requests.put(f"{base}/manifests/{tag}", manifest, headers=headers, timeout=30))
-    pullspecs = (f"{registry}/{NAME}@{digest}", f"{registry}/{NAME}:{UNIQUE_TAG}")
-    return Pushed(digest, _digest(config), config, pullspecs)
+            _push_manifest(f"{base}/manifests/{tag}", index, DOCKER_LIST)
+    return Pushed(images, f"{registry}/{NAME}", digest)
 
 
-def _folder(distro: Distro) -> Path:
-    return distro.folder / "base"
+def _read(distro: Distro, arch: str) -> Image:
+    names = ("manifest.json", "config.json", "layer.tar.gz")
+    return Image(arch, *((_folder(distro, arch) / name).read_bytes() for name in names))
 
 
-def _build(distro: Distro, work: Path) -> None:
+def _folder(distro: Distro, arch: str) -> Path:
+    return distro.folder / f"base-{arch}"
+
+
+def _build(distro: Distro, arch: str, work: Path) -> None:
     """Write layer, config and manifest into work/image."""
     root, image = work / "root", work / "image"
     image.mkdir()
-    _install(distro, root)
+    _install(distro, arch, root)
     tar = work / "layer.tar"
     with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(root.rglob("*")):
             archive.add(path, arcname=str(path.relative_to(root)), recursive=False)
     plain = tar.read_bytes()
     layer = gzip.compress(plain, compresslevel=6, mtime=0)
-    config = json.dumps(_config(_digest(plain))).encode()
+    config = json.dumps(_config(arch, sha256(plain))).encode()
     manifest = {
         "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
+        "mediaType": DOCKER_MANIFEST,
         "config": _descriptor(CONFIG_TYPE, config),
         "layers": [_descriptor(LAYER_TYPE, layer)],
     }
@@ -96,41 +132,37 @@ def _build(distro: Distro, work: Path) -> None:
     (image / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
-def _install(distro: Distro, root: Path) -> None:
+def _install(distro: Distro, arch: str, root: Path) -> None:
     """Into a folder, with the key in its database, so that rpm in the image trusts the rpms."""
     root.mkdir()
     where = ["--root", str(root), "--dbpath", DATABASE]
     run_program(["rpmkeys", *where, "--import", str(distro.key)])
-    rpms = [str(path) for path in distro.base_rpms]
-    run_program(["rpm", *where, "--force-debian", "--install", *rpms])
+    rpms = [str(path) for path in distro.base_rpms(arch)]
+    run_program(["rpm", *where, "--force-debian", "--ignorearch", "--install", *rpms])
 
 
-def _config(diff_id: str) -> dict[str, object]:
+def _config(arch: str, diff_id: str) -> dict[str, object]:
     return {
-        "architecture": "amd64",
+        "architecture": goarch(arch),
         "os": "linux",
         "created": CREATED,
         "config": {
             "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
             "Cmd": ["/bin/sh"],
             "WorkingDir": "/",
-            "Labels": LABELS,
+            "Labels": {**LABELS, "architecture": arch},
         },
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
         "history": [{"created": CREATED, "created_by": "koji-containerbuild devstack"}],
     }
 
 
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
 def _descriptor(kind: str, data: bytes) -> dict[str, object]:
-    return {"mediaType": kind, "size": len(data), "digest": _digest(data)}
+    return {"mediaType": kind, "size": len(data), "digest": sha256(data)}
 
 
 def _has_all(base: str, digest: str) -> bool:
-    headers = {"Accept": MANIFEST_TYPE}
+    headers = {"Accept": DOCKER_LIST}
     answers = [
         requests.head(f"{base}/manifests/{tag}", headers=headers, timeout=30) for tag in TAGS
     ]
@@ -141,8 +173,12 @@ def _push_blob(base: str, data: bytes) -> None:
     begun = _check(requests.post(f"{base}/blobs/uploads/", timeout=30))
     where = begun.headers["Location"]
     headers = {"Content-Type": "application/octet-stream"}
-    query = {"digest": _digest(data)}
+    query = {"digest": sha256(data)}
     _check(requests.put(where, data, params=query, headers=headers, timeout=60))
+
+
+def _push_manifest(url: str, body: bytes, kind: str) -> None:
+    _check(requests.put(url, body, headers={"Content-Type": kind}, timeout=30))
 
 
 def _check(answer: requests.Response) -> requests.Response:

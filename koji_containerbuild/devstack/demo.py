@@ -68,7 +68,9 @@ def _packages(session: Any, build_id: int) -> None:
 
 
 def _layers(stack: Stack, layers: Sequence[dict[str, Any]], inspect: Sequence[str]) -> None:
-    base = _json([*inspect, "--raw", f"docker://{stack.addresses.registry}/demo/base:1"])
+    name = f"docker://{stack.addresses.registry}/demo/base"
+    index = _json([*inspect, "--raw", f"{name}:1"])
+    base = _json([*inspect, "--raw", f"{name}@{index['manifests'][0]['digest']}"])
     below = {layer["digest"] for layer in base["layers"]}
     for layer in layers:
         whose = "of the parent" if layer["digest"] in below else "of this image"

@@ -1,8 +1,10 @@
 """A small RPM distribution, honest in what matters: real rpms, a real key, real dependencies.
 
-Built from the spec files in data/ by rpmbuild and signed, once per change of what goes in: the
-result stays in the cache, named after a hash of the specs and of the machine's tools. Each devstack
-takes a copy: what it has imported into Koji stays signed with the key that its base image trusts.
+Built from the spec files in data/ by rpmbuild and signed, for x86_64 and aarch64. What is a program
+on x86_64 is none on aarch64, for which there is no compiler here. It is done once per change of
+what goes in: the result stays in the cache, named after a hash of the specs and of the machine's
+tools. Each devstack takes a copy: what it has imported into Koji stays signed with the key that its
+base image trusts.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ SIGNER = "Demo Linux <demo@example.com>"
 KEY_FILE = "RPM-GPG-KEY-demo"
 BORN = "1763600000"  # build time and newest file time in every rpm
 COPIED = ("rpm", "librpm9", "librpmio9", "libc6", "busybox-static", "dash")  # Debian packages
+ARCHES = ("x86_64", "aarch64")
+WITH_PROGRAMS = ("busybox", "dash", "rpm")  # specs of packages that are not the same on each arch
 BASE_PACKAGES = ("demo-release", "busybox", "dash", "rpm", "minidnf")
 
 
@@ -46,14 +50,14 @@ class Distro:
             for nvr, names in found.items()
         }
 
-    @property
-    def base_rpms(self) -> Sequence[Path]:
-        """The binary rpms that the base image consists of."""
+    def base_rpms(self, arch: str) -> Sequence[Path]:
+        """The binary rpms that the base image of an arch consists of."""
         return [
             path
             for nvr, paths in self.builds.items()
             for path in paths
-            if nvr.rsplit("-", 2)[0] in BASE_PACKAGES and not path.name.endswith(".src.rpm")
+            if nvr.rsplit("-", 2)[0] in BASE_PACKAGES
+            and path.name.endswith((f".{arch}.rpm", ".noarch.rpm"))
         ]
 
 
@@ -104,7 +108,7 @@ def _key_ring() -> Iterator[str]:
 
 
 def _rpmbuild(work: Path, sources: Path) -> list[Path]:
-    """All specs in one run of rpmbuild."""
+    """All specs in one run of rpmbuild, and one more for the packages of another arch."""
     defines = {
         "_topdir": str(work / "top"),
         "_sourcedir": str(sources),
@@ -119,7 +123,11 @@ def _rpmbuild(work: Path, sources: Path) -> list[Path]:
     }
     flags = [word for name, value in defines.items() for word in ("--define", f"{name} {value}")]
     specs = [str(path) for path in sorted((DATA / "specs").glob("*.spec"))]
-    run_program(["rpmbuild", "-ba", "--quiet", *flags, *specs], env={"SOURCE_DATE_EPOCH": BORN})
+    born = {"SOURCE_DATE_EPOCH": BORN}
+    run_program(["rpmbuild", "-ba", "--quiet", *flags, *specs], env=born)
+    again = [path for path in specs if Path(path).stem in WITH_PROGRAMS]
+    target = ["--target", "aarch64-linux"]
+    run_program(["rpmbuild", "-bb", "--quiet", *target, *flags, *again], env=born)
     return sorted((work / "top").glob("*RPMS/**/*.rpm"))
 
 

@@ -26,6 +26,8 @@ CHANNELS = ("default", "createrepo", "container-binary", "container-source")
 BUILD_TAG = "f43-container-build"
 DEST_TAG = "f43-container-candidate"
 TARGET = "f43-container-candidate"
+MULTI_BUILD_TAG = "f43-container-multi-build"  # the same for two arches; it has no repo at first
+MULTI_TARGET = "f43-container-multi"
 BUILD_TYPES = ("operator-manifests", "remote-sources", "icm", "remote-source-file")
 REPO_SECONDS = 120.0
 
@@ -147,6 +149,8 @@ def seed(admin: Admin) -> None:
     admin.add_tag(BUILD_TAG, arches="x86_64")
     admin.add_tag(DEST_TAG)
     admin.add_target(TARGET, BUILD_TAG, DEST_TAG)
+    admin.add_tag(MULTI_BUILD_TAG, arches="x86_64 aarch64", parent=BUILD_TAG)
+    admin.add_target(MULTI_TARGET, MULTI_BUILD_TAG, DEST_TAG)
     admin.add_package("hello-container")
     known = {kind["name"] for kind in admin.session.listBTypes()}
     for kind in BUILD_TYPES:

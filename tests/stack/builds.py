@@ -155,11 +155,11 @@ class Builds:
         commit = self.stack.git.commit(f"container/{source.name}", files)
         return Source(source.name, source.component, commit)
 
-    def start(self, source: Source | str, **opts: Any) -> Asked:
+    def start(self, source: Source | str, target: str = TARGET, **opts: Any) -> Asked:
         """Ask for a build, as the packager."""
         url = source if isinstance(source, str) else source.commit.source
         opts = {"git_branch": "f43", **opts}
-        return Asked(self, self.session.buildContainer(url, TARGET, opts))
+        return Asked(self, self.session.buildContainer(url, target, opts))
 
     def build(
         self,

@@ -121,14 +121,20 @@ def test_the_base_image_is_a_build_in_koji_with_its_digest_and_its_rpms(stack: S
     session = stack.session()
     build = session.getBuild("demo-base-container-1-1")
     assert DEST_TAG in {tag["name"] for tag in session.listTags(build["id"])}
-    (archive,) = session.listArchives(build["id"], type="image")
-    image = f"docker://{archive['extra']['docker']['repositories'][0]}"
-    inspect = ["skopeo", "inspect", "--raw", "--tls-verify=false", image]
-    raw = subprocess.run(inspect, capture_output=True, check=True).stdout
-    digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-    assert digest in archive["extra"]["docker"]["digests"].values()
-    rpms = {one["name"] for one in session.listRPMs(imageID=archive["id"])}
-    assert rpms == {"busybox", "dash", "demo-release", "minidnf", "rpm"}
+    archives = session.listArchives(build["id"], type="image")
+    assert sorted(one["extra"]["image"]["arch"] for one in archives) == ["aarch64", "x86_64"]
+    for archive in archives:
+        image = f"docker://{archive['extra']['docker']['repositories'][0]}"
+        inspect = ["skopeo", "inspect", "--raw", "--tls-verify=false", image]
+        raw = subprocess.run(inspect, capture_output=True, check=True).stdout
+        digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        assert digest in archive["extra"]["docker"]["digests"].values()
+        rpms = {(one["name"], one["arch"]) for one in session.listRPMs(imageID=archive["id"])}
+        arch = archive["extra"]["image"]["arch"]
+        assert rpms == {
+            *((name, arch) for name in ("busybox", "dash", "rpm")),
+            *((name, "noarch") for name in ("demo-release", "minidnf")),
+        }
 
 
 def test_git_gives_the_exact_commit_by_its_sha(stack: Stack, tmp_path):
