@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from koji_containerbuild.config import PackagesConfig
 from koji_containerbuild.contract.image import ArchImage, Rpm
+from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.errors import BuildFailed
 from koji_containerbuild.koji_api.rpms import strangers
 from koji_containerbuild.koji_api.session import Session
+from koji_containerbuild.rules.changes import evr
+from koji_containerbuild.rules.same_packages import Installed, differing
 
 SHOWN = 20  # packages in one message
 
@@ -42,6 +45,32 @@ def check_packages(
             "\n".join(failed), do="Install them from the repo of the build tag (no --repo-url)."
         )
     return Packages(found.differ, tuple(text for level, text in say if level == "warn"))
+
+
+def check_same(plan: BuildPlan, images: Sequence[ArchImage], may_differ: Collection[str]) -> None:
+    """Every package is the same on all arches. Raises BuildFailed, naming each with its versions.
+
+    Not so for what is only tried, or has no parent whose packages could be meant.
+    """
+    if plan.scratch or any(image.parent_config_digest is None for image in images):
+        return
+    lines = differing(
+        {
+            image.arch: [
+                Installed(rpm.name, evr(rpm.epoch, rpm.version, rpm.release), rpm.signature)
+                for rpm in image.rpms
+            ]
+            for image in images
+        },
+        may_differ,
+    )
+    if lines:
+        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        raise BuildFailed(
+            "\n    ".join(["Packages are not the same on all arches:", *lines[:SHOWN], *more]),
+            do="Use repos and parents that have the same for each arch, or ask the admin to except "
+            "a package with may_differ in [packages].",
+        )
 
 
 def _sentence(rpms: Collection[Rpm], what: str) -> str:

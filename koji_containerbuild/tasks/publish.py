@@ -35,7 +35,7 @@ from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.changes import change_documents
 from koji_containerbuild.tasks.files import fetch_sources, sources_of
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
-from koji_containerbuild.tasks.packages import check_packages
+from koji_containerbuild.tasks.packages import check_packages, check_same
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.timeline import timeline_documents
@@ -51,6 +51,7 @@ def publish(
         reports = [pull_report(o, repository, tools.registry, tools.work) for o in outcomes]
     images = [report.image for report in reports]
     with stage(tools, "packages"):
+        check_same(plan, images, tools.config.packages.may_differ)
         packages = check_packages(images, tools.config.packages, tools.session)
     with stage(tools, "index"):
         index = push_index(plan, images, tools.registry)

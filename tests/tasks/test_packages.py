@@ -12,8 +12,9 @@ from koji_containerbuild.contract.image import ArchImage, Buildroot, Rpm
 from koji_containerbuild.errors import BuildFailed, ServiceError
 from koji_containerbuild.koji_api.metadata import components
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST
-from koji_containerbuild.tasks.packages import check_packages
+from koji_containerbuild.tasks.packages import check_packages, check_same
 from tests.fakes.koji_session import FakeKojiSession
+from tests.fakes.plans import PLAN
 
 KEY = "00112233aabbccdd"
 FAIL = PackagesConfig("fail", "fail", "fail")
@@ -130,3 +131,41 @@ def test_a_hub_that_is_away_fails_the_build_before_anything_is_imported(hub: Fak
     hub.refuse["getRPM"] = [ConnectionError("reset")]
     with pytest.raises(ServiceError, match="did not answer"):
         check_packages([image(rpm(hub, "bash"))], WARN, hub)
+
+
+def arches(hub: FakeKojiSession, here: Rpm, there: Rpm, parent: str | None = "sha256:p"):
+    """The images of two arches."""
+    made = (image(here), image(there, arch="aarch64"))
+    return [replace(each, parent_config_digest=parent) for each in made]
+
+
+def test_a_package_that_is_not_the_same_on_all_arches_fails_the_build(hub: FakeKojiSession):
+    two = arches(hub, rpm(hub, "bash"), rpm(hub, "bash", epoch=1, arch="aarch64"))
+    with pytest.raises(BuildFailed) as caught:
+        check_same(PLAN, two, ())
+    assert "    bash: 1.0-1 on x86_64, 1:1.0-1 on aarch64" in caught.value.what.splitlines()
+    assert "may_differ" in caught.value.do
+    check_same(PLAN, two, ["ba*"])
+
+
+def test_so_does_one_with_another_signature(hub: FakeKojiSession):
+    unsigned = rpm(hub, "bash", signature=None, arch="aarch64")
+    with pytest.raises(BuildFailed, match=f"signed with {KEY} on x86_64, 1.0-1 not signed"):
+        check_same(PLAN, arches(hub, rpm(hub, "bash"), unsigned), ())
+
+
+def test_what_is_only_tried_or_from_scratch_may_differ(hub: FakeKojiSession):
+    here, there = rpm(hub, "bash"), rpm(hub, "bash", version="2")
+    check_same(replace(PLAN, scratch=True), arches(hub, here, there), ())
+    check_same(PLAN, arches(hub, here, there, parent=None), ())
+
+
+def test_of_many_packages_that_differ_some_are_named_and_all_counted(hub: FakeKojiSession):
+    names = [f"p{number:02}" for number in range(25)]
+    one = image(*(rpm(hub, name) for name in names))
+    other = image(*(rpm(hub, name, version="2") for name in names), arch="aarch64")
+    two = [replace(each, parent_config_digest="sha256:p") for each in (one, other)]
+    with pytest.raises(BuildFailed) as caught:
+        check_same(PLAN, two, ())
+    assert "p19: " in caught.value.what and "p20: " not in caught.value.what
+    assert "and 5 more" in caught.value.what
