@@ -101,11 +101,15 @@ def _image(archive: Mapping[str, Any], rpms: Iterable[Mapping[str, Any]]) -> Ima
 
 
 def unknown_packages(session: Session, packages: Iterable[Package]) -> frozenset[Package]:
-    """Those that Koji has no record of: no build's package list has them."""
+    """Those that Koji does not have, or not this file of: no build's package list has them."""
     with asking("tell about packages"):
         with session.multicall(strict=True) as call:
             asked = {package: call.getRPM(_rpm_info(package)) for package in packages}
-        return frozenset(package for package, answer in asked.items() if not answer.result)
+        return frozenset(
+            package
+            for package, answer in asked.items()
+            if (answer.result or {}).get("payloadhash") != package.sigmd5
+        )
 
 
 def _rpm_info(package: Package) -> dict[str, str]:

@@ -110,9 +110,11 @@ def test_a_build_is_named_by_name_or_id(hub: FakeKojiSession):
 
 
 def test_a_package_that_koji_does_not_have_is_told(hub: FakeKojiSession):
-    known = Package("tzdata", "noarch", "1-1", "x")
+    md5 = hub.rpms["tzdata", "1", "1", "noarch"]["payloadhash"]
+    known = Package("tzdata", "noarch", "1-1", md5)
+    another_file = Package("tzdata", "noarch", "1-1", "x")
     foreign = Package("tzdata", "noarch", "3:2-1", "x")
-    assert unknown_packages(hub, [known, foreign]) == {foreign}
+    assert unknown_packages(hub, [known, another_file, foreign]) == {another_file, foreign}
 
 
 @pytest.mark.parametrize("error", [koji.GenericError("no"), ConnectionError("reset")])

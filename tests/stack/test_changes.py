@@ -41,7 +41,9 @@ def two(builds: Builds) -> tuple[Source, Built, Built]:
 def test_the_first_build_says_that_it_is_the_first(builds: Builds, two):
     said = log_of(builds, two[1], "changes.log")
     assert "This is the first build of the image that Koji knows." in said
-    assert "/demo/base:1 to " in said or "demo-base-container-1-1 to " in said
+    _, _, against = said.partition("Against the parent image")
+    assert f"From demo-base-container-1-1 to {two[1].nvr}\n" in against
+    assert "\nAdded: 1\n  libhello  1.0-1.f43\n" in against
 
 
 def test_the_second_build_names_the_package_that_it_added(builds: Builds, two):
