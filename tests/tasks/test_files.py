@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,6 +16,8 @@ from koji_containerbuild.koji_api.archives import Archive, archives_of, check_so
 from koji_containerbuild.rules.scm import SourceUrl
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.tasks.files import Files, resolve_files
+from koji_containerbuild.tasks.standalone import Nobody
+from koji_containerbuild.tasks.tools import Place
 from tests.fakes.koji_session import STATES, FakeKojiSession
 
 MD5, SHA256 = "a" * 32, "b" * 64
@@ -285,3 +288,15 @@ def test_a_file_of_another_name_is_refused(site: Site, name: str, message: str):
     with pytest.raises(BadRequest) as caught:
         site.resolve()
     refused(caught, message)
+
+
+def test_without_koji_there_are_no_files_of_koji_builds(tmp_path: Path):
+    (tmp_path / "fetch-artifacts-koji.yaml").write_text("- nvr: a-1-1\n")
+    checkout = Checkout(tmp_path, "c" * 40, "x")
+    with pytest.raises(BadRequest) as caught:
+        resolve_files(checkout, SOURCE, CONFIG, Nobody(cast(Place, None), (), ("x86_64",)))
+    refused(
+        caught,
+        "fetch-artifacts-koji.yaml, line 1: Without Koji there are no files of the build a-1-1. "
+        "Build it in Koji, with --scratch if you like.",
+    )
