@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ from koji_containerbuild.rules.manifests import goarch
 
 SHOWN = 2000  # characters, and
 SHOWN_LINES = 15  # of a failed instruction's output
+# Seconds before each further attempt to push; buildah itself spends six on each.
+PUSH_AGAIN = (1, 2, 4, 8, 15)
+_REFUSED = re.compile(
+    r"unauthorized|denied|authentication required|\b40[0135] \(|status: 4(?!08|29)|x509", re.I
+)
 _LAST_WORDS = re.compile(
     r"(Error: (while running runtime: )?|subprocess )?(exited with |exit )status \d+"
     r"|container exited on \w+"
@@ -41,8 +47,15 @@ _LAST_WORDS = re.compile(
 class Buildah:
     """The image builder of a machine, as its configuration has it, for images of one arch."""
 
-    def __init__(self, config: Config, temporary: Path, arch: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        temporary: Path,
+        arch: str,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._config = config
+        self._sleep = sleep
         self._platform = f"--platform=linux/{goarch(arch)}"
         self._temporary = temporary
         self._told: dict[str, Any] = {}
@@ -185,9 +198,21 @@ class Buildah:
             self._told[image] = json.loads(self._output("inspect", "--type", "image", image))
         return self._told[image]
 
-    def push(self, image: str, to: str) -> None:
-        """As a Docker schema 2 manifest: the parents' blobs are found where they are."""
-        self._output("push", "-q", "--format", "v2s2", *self._access(to), image, f"docker://{to}")
+    def push(self, image: str, to: str, console: Console) -> None:
+        """As a Docker schema 2 manifest: the parents' blobs are found where they are.
+
+        A registry that is away for a minute costs no build. One that refuses us is not asked again.
+        """
+        words = ("push", "-q", "--format", "v2s2", *self._access(to), image, f"docker://{to}")
+        for wait in (*PUSH_AGAIN, None):
+            try:
+                self._output(*words)
+                return
+            except ServiceError as error:
+                if wait is None or _REFUSED.search(error.what):
+                    raise
+                console.say(f"{error.what.rpartition('Error: ')[2]}. Pushing again in {wait} s.")
+            self._sleep(wait)
 
     def remove(self, image: str) -> None:
         """Its layers go too, unless another image stands on them."""

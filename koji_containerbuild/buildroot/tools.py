@@ -63,8 +63,8 @@ class Builder(Protocol):
     def container(self, image: str) -> AbstractContextManager[Container]:
         """A container of an image, thrown away afterwards."""
 
-    def push(self, image: str, to: str) -> None:
-        """Push to registry/repository:tag. Pushing twice is not an error."""
+    def push(self, image: str, to: str, console: Console) -> None:
+        """Push to registry/repository:tag, patiently. Pushing twice is not an error."""
 
     def remove(self, image: str) -> None:
         """Forget a local image; not there is not an error."""

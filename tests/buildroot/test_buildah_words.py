@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from koji_containerbuild.buildroot.buildah import _instruction_failed
+from koji_containerbuild.buildroot.buildah import PUSH_AGAIN, Buildah, _instruction_failed
+from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.config import BuildrootConfig, Config
+from koji_containerbuild.errors import ServiceError
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -39,3 +44,72 @@ def test_endless_output_is_cut():
 
 def test_a_builder_that_says_nothing_is_told_by_its_status():
     assert _instruction_failed("", 137).what == "exit status 137."
+
+
+AWAY = "dial tcp 127.0.0.1:9: connect: connection refused"
+
+
+class Pushes:
+    """A buildah that fails to push a number of times, and then does."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept: list[float] = []
+        self.log = folder / "log"
+        self._folder = folder
+        monkeypatch.setenv("PATH", f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin")
+
+    def push(self, failures: int, words: str) -> int:
+        """How often it was tried."""
+        program = self._folder / "buildah"
+        program.write_text(
+            f"#!/bin/sh\necho >> {self._folder}/tries\n"
+            f"test $(wc -l < {self._folder}/tries) -gt {failures} && exit\n"
+            f"echo 'Error: pushing image: {words}' >&2\nexit 125\n"
+        )
+        program.chmod(0o755)
+        config = Config(buildroot=BuildrootConfig(runtime="runc"))
+        builder = Buildah(config, self._folder, "x86_64", self.slept.append)
+        console = Console(self.log, "x86_64")
+        try:
+            builder.push("localhost/x", "reg.example.com/web:1", console)
+        finally:
+            console.close()
+        return len((self._folder / "tries").read_text().splitlines())
+
+
+@pytest.fixture
+def pushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pushes:
+    return Pushes(tmp_path, monkeypatch)
+
+
+def test_a_registry_that_is_away_for_a_while_is_asked_again_and_the_log_says_so(pushes: Pushes):
+    assert pushes.push(3, AWAY) == 4
+    assert pushes.slept == [1, 2, 4]
+    lines = pushes.log.read_text().splitlines()
+    assert lines[0] == f"pushing image: {AWAY}. Pushing again in 1 s."
+    assert len(lines) == 3
+
+
+def test_a_registry_that_stays_away_is_an_error(pushes: Pushes):
+    with pytest.raises(ServiceError, match="connection refused"):
+        pushes.push(99, AWAY)
+    assert tuple(pushes.slept) == PUSH_AGAIN
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "exists in reg.example.com/x: unauthorized: authentication required",
+        "failed to read from destination repository x: 403 (Forbidden)",
+        "denied: requested access to the resource is denied",
+        "received unexpected HTTP status: 400 Bad Request",
+    ],
+)
+def test_a_refusal_is_not_asked_for_twice(pushes: Pushes, words: str):
+    with pytest.raises(ServiceError, match="Error: pushing image"):
+        pushes.push(99, words)
+    assert pushes.slept == []
+
+
+def test_a_registry_that_has_too_much_to_do_is_asked_again(pushes: Pushes):
+    assert pushes.push(1, "received unexpected HTTP status: 429 Too Many Requests") == 2

@@ -174,7 +174,7 @@ class FakeBuilder:
                 _unpack(data, Path(name))
             yield FakeContainer(Path(name))
 
-    def push(self, image: str, to: str) -> None:
+    def push(self, image: str, to: str, console: Console) -> None:
         push(self._registry, Pullspec.parse(to), self.images[image], self.arch)
 
     def remove(self, image: str) -> None:

@@ -102,7 +102,7 @@ def push_parent_layers(parent: Optional[ParentImage], to: Pullspec, registry: Re
 
 def push_layers(image: LocalImage, to: Pullspec, tools: Tools) -> None:
     """All other blobs, and a manifest that is only the way to bring them there."""
-    tools.builder.push(image.name, str(to))
+    tools.builder.push(image.name, str(to), tools.console)
 
 
 def push_image(
