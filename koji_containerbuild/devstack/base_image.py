@@ -80,6 +80,11 @@ def build(distro: Distro) -> None:
                 (Path(scratch) / "image").rename(_folder(distro, arch))
 
 
+def is_built(distro: Distro) -> bool:
+    """Whether the images are beside the rpms."""
+    return all(_folder(distro, arch).is_dir() for arch in ARCHES)
+
+
 def provide(distro: Distro, registry: str) -> Pushed:
     """Have the images in the registry (host:port), and their list under all its tags."""
     images = tuple(_read(distro, arch) for arch in ARCHES)

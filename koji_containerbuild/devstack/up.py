@@ -38,6 +38,7 @@ from koji_containerbuild.devstack.places import (
     require_free,
 )
 from koji_containerbuild.devstack.process import Part, ensure
+from koji_containerbuild.errors import ConfigError
 
 Say = Callable[[str], None]
 PARTS: Mapping[str, signal.Signals] = {  # in the order they are started; how each is ended
@@ -121,6 +122,11 @@ def _distribution(places: Places) -> Distro:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(made.folder, scratch)
         scratch.rename(home)
+    if not base_image.is_built(Distro(home)):
+        raise ConfigError(
+            f"The devstack in {places.state} was made by an older version.",
+            do=f"Forget it: python -m koji_containerbuild.devstack reset --state {places.state}",
+        )
     return Distro(home)
 
 

@@ -43,11 +43,28 @@ CALLS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "rpkg --repo-url": ([{**RPKG, "yum_repourls": URLS}], {"priority": None}),
     "rpkg --repo-url, none given": ([{**RPKG, "yum_repourls": []}], {"priority": None}),
     "rpkg --background": ([RPKG], {"priority": 5}),
+    "rpkg --koji-parent-build": (
+        [{**RPKG, "koji_parent_build": "base-container-1-1"}],
+        {"priority": None},
+    ),
     "cekit": (
         [],
         {"opts": {"scratch": True, "git_branch": "f43", "yum_repourls": URLS}},
     ),
     "freshmaker": ([{"scratch": False, "git_branch": "f43", "yum_repourls": URLS}], {}),
+    "freshmaker, isolated on a parent": (
+        [
+            {
+                "scratch": False,
+                "isolated": True,
+                "koji_parent_build": "base-container-1-1",
+                "yum_repourls": [],
+                "git_branch": "f43",
+                "release": "2.1582020101",
+            }
+        ],
+        {},
+    ),
     "freshmaker, a dry run of its own": (
         [{"scratch": True, "git_branch": "f43", "arch_override": "x86_64"}],
         {},
