@@ -57,6 +57,18 @@ def test_the_base_image_is_known_by_its_build(stack: Stack, builds: Builds, firs
     assert first.result and "user_warnings" not in first.result
 
 
+def test_the_image_of_one_arch_is_known_by_the_archive_of_its_build(stack: Stack, builds: Builds):
+    archives = builds.session.listArchives(
+        builds.session.getBuild(base_build.NVR, strict=True)["id"], type="image"
+    )
+    docker = {one["extra"]["image"]["arch"]: one["extra"]["docker"] for one in archives}
+    (digest,) = docker["x86_64"]["digests"].values()
+    with provenance(stack, "fail"):
+        built = builds.good(f"FROM demo/base@{digest}\n@LABELS@\nCOPY file /file\n", {"file": "x"})
+    (build,) = about(built)["parent_image_builds"].values()
+    assert build["nvr"] == base_build.NVR
+
+
 def test_in_a_chain_each_build_names_the_one_below(
     stack: Stack, builds: Builds, below: Source, first: Built
 ):
