@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -56,7 +57,9 @@ class Buildah:
     ) -> None:
         self._config = config
         self._sleep = sleep
-        self._platform = f"--platform=linux/{goarch(arch)}"
+        # Not for the machine's own arch: buildah would warn of arguments that nobody uses.
+        own = arch == platform.machine()
+        self._platform = () if own else (f"--platform=linux/{goarch(arch)}",)
         self._temporary = temporary
         self._told: dict[str, Any] = {}
         settings = config.buildroot
@@ -72,7 +75,7 @@ class Buildah:
     def pull(self, image: str) -> None:
         """A digest never changes, so an image that is there is not pulled again."""
         try:
-            how = (self._platform, "--policy", "missing", *self._access(image))
+            how = (*self._platform, "--policy", "missing", *self._access(image))
             self._output("pull", "-q", *how, image)
         except ServiceError as error:
             raise ServiceError(f"Cannot pull the parent image {image}: {error.what}") from error
@@ -130,7 +133,7 @@ class Buildah:
         contexts = [f"--build-context={name}={path}" for name, path in job.files.items()]
         status, tail = logged(
             [
-                *self._base, "bud", self._platform,
+                *self._base, "bud", *self._platform,
                 "--isolation", settings.isolation,
                 "--runtime", self._runtime,
                 "--network", settings.network,
@@ -183,7 +186,7 @@ class Buildah:
                 write_twin(about, Path(twin))
                 image = self._output("pull", "-q", f"dir:{twin}").strip()
         try:
-            container = self._output("from", "-q", self._platform, "--pull-never", image).strip()
+            container = self._output("from", "-q", *self._platform, "--pull-never", image).strip()
             try:
                 yield container, kept
             finally:
