@@ -178,8 +178,8 @@ def test_labels_that_are_missing(builds: Builds):
 def test_a_parent_from_a_registry_that_is_not_allowed(stack: Stack, builds: Builds):
     source = builds.source("FROM quay.io/fedora/fedora:43\n@LABELS@\n")
     assert refused(builds, source) == (
-        "The parent image quay.io/fedora/fedora:43 is from the registry quay.io, "
-        "which is not allowed here.\n"
+        "The parent image quay.io/fedora/fedora:43 (line 1 of the Dockerfile) is from the registry "
+        "quay.io, which is not allowed here.\n"
         f"Use an image from {stack.addresses.registry}."
     )
 
@@ -187,7 +187,8 @@ def test_a_parent_from_a_registry_that_is_not_allowed(stack: Stack, builds: Buil
 def test_a_parent_that_is_not_there(stack: Stack, builds: Builds):
     source = builds.source("FROM demo/nothing:1\n@LABELS@\n")
     assert refused(builds, source) == (
-        f"The parent image {stack.addresses.registry}/demo/nothing:1 does not exist.\n"
+        f"The parent image {stack.addresses.registry}/demo/nothing:1 (line 1 of the Dockerfile) "
+        "does not exist.\n"
         "Check the FROM line."
     )
 
