@@ -133,7 +133,10 @@ def test_the_logs_of_the_build_can_be_downloaded(stack: Stack, builds: Builds, h
     logs = {
         row["name"]: row["path"] for row in builds.session.getBuildLogs(hello.built.build["id"])
     }
-    assert set(logs) == {"osbs-build.log", "x86_64.log", "x86_64-build.log", "plan.json"}
+    assert set(logs) == {
+        *("osbs-build.log", "x86_64.log", "x86_64-build.log", "plan.json"),
+        *("changes.log", "changes.json", "timeline.log", "timeline.json"),
+    }
     text = {name: page(f"{stack.addresses.files}/{path}") for name, path in logs.items()}
     assert "x86_64 build: done in" in text["x86_64.log"]
     assert text["x86_64-build.log"].startswith("STEP 1/")
