@@ -33,7 +33,13 @@ class BuildContainerTask(BaseTaskHandler):
     """One container image, from a git commit to a Koji build."""
 
     Methods = ["buildContainer"]
-    _taskWeight = 0.5  # it waits; the build itself is another process
+
+    def weight(self):
+        """What kojid counts for this task: it waits, but with a local engine the host builds."""
+        try:
+            return load(config_path()).builder.task_weight
+        except ConfigError:
+            return self._taskWeight  # the task itself will tell
 
     def handler(self, src, target, opts=None):
         """The task's result, in the shape that Koji's clients have always read."""

@@ -47,6 +47,7 @@ class BuilderConfig:
     engine: str = "local"
     work_dir: Path = Path("/var/lib/koji-containerbuild")
     content_generator: str = "koji-containerbuild"
+    task_weight: float = 0.5  # of a build, for kojid's load; a host's capacity is 2 or so
     allowed_targets: tuple[str, ...] = ()  # patterns as of a shell; empty: all
 
 

@@ -18,7 +18,6 @@ from koji_containerbuild.buildroot.stages.check_signatures import check_signatur
 from koji_containerbuild.buildroot.stages.check_size import check_size
 from koji_containerbuild.buildroot.stages.fetch_files import fetch_files
 from koji_containerbuild.buildroot.stages.fetch_source import fetch_source
-from koji_containerbuild.buildroot.stages.help_page import SOURCE as HELP_SOURCE
 from koji_containerbuild.buildroot.stages.help_page import help_page
 from koji_containerbuild.buildroot.stages.inject_labels import inject_labels
 from koji_containerbuild.buildroot.stages.list_rpms import list_rpms
@@ -43,6 +42,7 @@ from koji_containerbuild.contract.plan import IGNORE, BuildPlan
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, sha256
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
+from koji_containerbuild.source.manual import read_help
 
 
 def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -> Outcome:
@@ -60,7 +60,7 @@ def build_arch(plan: BuildPlan, arch: str, tools: Tools, near: Optional[Path]) -
         fetch_files(plan.files, context, tools.files)
 
     with step("edit Dockerfile"):
-        help_file = help_page(checkout.read(plan.source.subfolder, HELP_SOURCE), plan, files)
+        help_file = help_page(read_help(checkout, plan.source.subfolder), plan, files)
         added = f"{inject_labels(plan, arch)}\n{copy_files(files)}"
         begin = release_env(plan)
         buildinfo(

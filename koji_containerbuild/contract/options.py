@@ -91,6 +91,12 @@ class BuildOptions:
     userdata: Optional[Mapping[str, Any]] = option(
         "JSON object to keep with the build.", None, "--userdata", metavar="JSON"
     )
+    triggered_after_koji_task: Optional[int] = option(
+        "Task whose build was the reason for this one; kept with the build. For programs.", None
+    )
+    push_url: Optional[str] = option(
+        "Has no effect: the site decides where images are pushed. Old callers give it.", None
+    )
     skip_build: bool = option(
         "Removed long ago; only false is accepted.",
         False, not_yet="'skip_build' functionality has been removed",
@@ -167,6 +173,7 @@ def _hints() -> dict[str, Any]:
 _KINDS: dict[str, Any] = {
     "<class 'bool'>": bool,
     "Optional[str]": str,
+    "Optional[int]": int,
     "tuple[str, ...]": [str],
     "tuple[int, ...]": [int],
     "Optional[collections.abc.Mapping[str, Any]]": Mapping,
@@ -180,7 +187,7 @@ def _value(f: Field[Any], value: Any) -> Any:
         return None
     if isinstance(kind, list):
         return _items(f, kind[0], value)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRequest(f"The option {f.name} is {value!r:.80}, and should be {_NAMES[kind]}.",
                          do=HELP)  # fmt: skip
     return value or f.default

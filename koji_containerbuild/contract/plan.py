@@ -126,6 +126,7 @@ class KojiFacts:
     build_tag: str
     repo_id: int
     event: int
+    triggered_after: Optional[int] = None  # task whose build was the reason for this one
 
 
 @dataclass(frozen=True)

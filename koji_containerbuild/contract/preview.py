@@ -24,7 +24,10 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
         "source": plan.source.recorded,
         "branch": plan.source.branch,
         "arches": list(plan.arches),
-        "parents": [{"name": p.resolved, "pinned": p.pinned} for p in plan.parents],
+        "parents": [
+            {"name": p.resolved, "pinned": p.pinned, "build": p.build.nvr if p.build else ""}
+            for p in plan.parents
+        ],
         "repos": [koji.build_tag] if koji and koji.repo_id else repos,
         "repo_id": koji.repo_id if koji else 0,
         "files": [{"path": f.path, "url": f.download.url} for f in plan.files],
@@ -54,7 +57,8 @@ def _rows(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _plain("source", told.get("source"), f" on {told.get('branch')}")
     yield "arches", ", ".join(told.get("arches") or ())
     for parent in told.get("parents") or ():
-        yield "parent", f"{parent['name']} = {parent['pinned'].partition('@')[2]}"
+        build = f" ({parent['build']})" if parent.get("build") else ""
+        yield "parent", f"{parent['name']} = {parent['pinned'].partition('@')[2]}{build}"
     for repo in told.get("repos") or ():
         yield "packages", f"{repo}, repo {told['repo_id']}" if told.get("repo_id") else repo
     for file in told.get("files") or ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -25,6 +25,11 @@ def arch_log(arch: str) -> str:
 def build_log(arch: str) -> str:
     """The raw output of the image builder for one arch; a log of the Koji build."""
     return f"{arch}-build.log"
+
+
+def warning_lines(warnings: Iterable[str]) -> str:
+    """Text of WARNINGS_LOG, or a part of it: one line each, none twice."""
+    return "".join(f"{' '.join(text.split())}\n" for text in sorted(set(warnings)))
 
 
 @dataclass(frozen=True)

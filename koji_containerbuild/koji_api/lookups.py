@@ -11,6 +11,7 @@ from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.session import Session, asking
 from koji_containerbuild.rules.target import check_destination, no_such_target
 
+OPEN = koji.TASK_STATES["OPEN"]
 CANCELED = koji.TASK_STATES["CANCELED"]
 ENDED = (CANCELED, koji.TASK_STATES["CLOSED"], koji.TASK_STATES["FAILED"])
 

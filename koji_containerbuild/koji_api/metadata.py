@@ -108,6 +108,7 @@ def _image(facts: Facts) -> dict[str, Any]:
         "isolated": plan.isolated,
         "help": facts.images[0].help_file,
         **_parents(plan),
+        **_trigger(plan),
         "media_types": sorted({facts.index.media_type, *(i.media_type for i in facts.images)}),
         "yum_repourls": [repo.url for repo in plan.repos if repo.url],
         "index": {
@@ -132,6 +133,12 @@ def _parents(plan: BuildPlan) -> dict[str, Any]:
         "parent_images": list(plan.from_images) or ["scratch"],
         "parent_image_builds": builds,
     }
+
+
+def _trigger(plan: BuildPlan) -> dict[str, Any]:
+    """Of an automatic build: what it was made after."""
+    task = plan.koji.triggered_after if plan.koji else None
+    return {"autorebuild": True, "triggered_after_koji_task": task} if task else {}
 
 
 def _buildroot_id(facts: Facts, image: ArchImage) -> str:

@@ -71,8 +71,9 @@ class TaskLogs:
             self._next += RETRY
 
     def put(self, name: str, text: str) -> None:
-        """A whole file."""
-        self.write(name, text.encode())
+        """A whole file; a second time in place of the first, which must not be longer."""
+        self._waiting[name] = bytearray(text.encode())
+        self._uploaded[name] = 0
         self.flush(now=True)
 
     def _upload(self, name: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from koji_containerbuild.errors import BadRequest, ConfigError
 
 RELEASE = re.compile(r"[0-9]+(?:[._]?[a-zA-Z0-9]+)*")
-ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:\.[0-9]+)*")
+ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:[._][a-zA-Z0-9]+)*")
 DISTTAG = re.compile(r"\.[a-zA-Z][a-zA-Z0-9]*(?:[._][a-zA-Z0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 LONGEST = 255  # bytes of a file name: each part of the name is a folder of Koji's
@@ -90,15 +90,15 @@ def check_release(release: str, called: str = "The release") -> str:
 
 
 def check_isolated_release(release: str) -> str:
-    """The release of an isolated build. Raises BadRequest.
+    """The release of an isolated build: two numbers, and more if need be. Raises BadRequest.
 
-    >>> check_isolated_release("3.1")
-    '3.1'
+    >>> check_isolated_release("3.1"), check_isolated_release("3.1.fc43")
+    ('3.1', '3.1.fc43')
     """
     if not ISOLATED_RELEASE.fullmatch(release):
         raise BadRequest(
             f"An isolated build needs a release like 3.1, and got '{release}'.",
-            do="Give --release as the release it stands beside, a dot, and a number.",
+            do="Give --release as the release it stands beside, a dot, and a number; 3.1.fc43 too.",
         )
     return release
 
@@ -106,8 +106,8 @@ def check_isolated_release(release: str) -> str:
 def main_stream_number(release: str) -> int:
     """The number that the next counted release has to exceed: none of an isolated build.
 
-    >>> [main_stream_number(text) for text in ("3", "3.fc43", "3.1", "fc43")]
-    [3, 3, 0, 0]
+    >>> [main_stream_number(text) for text in ("3", "3.fc43", "3.1", "3.1.fc43", "fc43")]
+    [3, 3, 0, 0, 0]
     """
     match = re.match(r"[0-9]+", release)
     return 0 if not match or ISOLATED_RELEASE.fullmatch(release) else int(match.group())

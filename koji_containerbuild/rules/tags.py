@@ -57,7 +57,8 @@ def floating(wanted: Sequence[str], labels: Mapping[str, str]) -> tuple[str, ...
     """
     tags = [check_tag(_filled(name, labels), "container.yaml") for name in wanted]
     for tag in tags:
-        if LIKE_PRIMARY.fullmatch(tag) or tag.startswith(f"{_plain(labels.get('version', ''))}-"):
+        own = re.escape(_plain(labels.get("version", "")))
+        if LIKE_PRIMARY.fullmatch(tag) or re.fullmatch(rf"{own}-[0-9][A-Za-z0-9._]*", tag):
             raise BadRequest(
                 f"The tag '{tag}' in container.yaml could be that of another build.",
                 do="Choose one that does not look like VERSION-RELEASE.",

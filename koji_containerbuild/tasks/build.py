@@ -8,7 +8,13 @@ from typing import Optional
 
 from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.contract.tasks import DRY_RUN_LOG, PLAN_FILE, BuildResult
+from koji_containerbuild.contract.tasks import (
+    DRY_RUN_LOG,
+    PLAN_FILE,
+    WARNINGS_LOG,
+    BuildResult,
+    warning_lines,
+)
 from koji_containerbuild.engines.base import Job, running
 from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
@@ -73,6 +79,8 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
     made = prepare(request, koji, tools)
     state.save_plan(made.plan)
     tools.logs.put(PLAN_FILE, made.plan.to_json())
+    if made.plan.warnings:  # the build may fail: they are known all the same
+        tools.logs.put(WARNINGS_LOG, warning_lines(made.plan.warnings))
     return Job(state.name, made.plan, made.near)
 
 

@@ -44,6 +44,7 @@ class KojiAuthority:
         self._task = task
         self._tools = tools
         self._keep = keep
+        self._request = request
         self._scratch = request.options.scratch
         self._parent_build = request.options.koji_parent_build
         target_rules.check_allowed(request.target, tools.config.builder.allowed_targets)
@@ -136,6 +137,7 @@ class KojiAuthority:
             build_tag=target.build_tag,
             repo_id=repos.koji_id,
             event=target.event,
+            triggered_after=self._request.options.triggered_after_koji_task,
         )
 
 

@@ -90,7 +90,8 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         parents = resolve_parents(tree.dockerfile, arches, place.config, place.registry, authority)
         check_engine(tree, arches, parents.pinned, place)
     with stage(place, "repos"):
-        repos = authority.repos(request)
+        nothing_runs = not (tree.dockerfile.parents or tree.settings.version_from_rpm)
+        repos = Repos(()) if nothing_runs else authority.repos(request)
         files = as_the_site_fetches(repos.files, place.config.repos)
         main_rpm = tree.settings.version_from_rpm
         version = main_rpm and version_of(main_rpm, files, arches, place.config.repos.ca_bundle)
@@ -123,6 +124,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
             *fetched.warnings,
             *parents.warnings,
             *added.warnings,
+            *_ignored(request),
         ),
         release_env=tree.settings.release_env,
         checks=checked,
@@ -200,6 +202,12 @@ def _labels(wish: Wish, release: str) -> label_rules.Added:
     )
     facts = label_rules.Facts(release, checkout.commit, checkout.url, wish.created)
     return label_rules.to_add(site, wish.labels, facts)
+
+
+def _ignored(request: BuildRequest) -> tuple[str, ...]:
+    if request.options.push_url:
+        return ("The option push_url has no effect: images are pushed where the site says.",)
+    return ()
 
 
 def _source(request: BuildRequest, checkout: Checkout) -> Source:

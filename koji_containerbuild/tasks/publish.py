@@ -24,10 +24,11 @@ from koji_containerbuild.contract.tasks import (
     BuildResult,
     arch_log,
     build_log,
+    warning_lines,
 )
 from koji_containerbuild.errors import BuildCancelled, ContainerBuildError, ServiceError
 from koji_containerbuild.koji_api import import_
-from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
+from koji_containerbuild.koji_api.lookups import OPEN, Lookups
 from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
 from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.registry.client import Registry
@@ -66,14 +67,22 @@ def publish(
     if plan.destination.floating_tags:
         with stage(tools, "floating tags"):
             warnings += _move_floating_tags(plan, index, tools.registry)
-    if warnings:
-        tools.logs.put(WARNINGS_LOG, "".join(f"{line}\n" for line in sorted(set(warnings))))
-    tag = plan.destination.primary_tag or plan.destination.unique_tag
+    if set(warnings) - set(plan.warnings):  # those of the plan are there already
+        tools.logs.put(WARNINGS_LOG, warning_lines(warnings))
     return BuildResult(
-        repositories=(str(repository.at_tag(tag)), str(repository.at_digest(index.digest))),
+        repositories=_pull_specs(plan, index),
         koji_builds=(str(build_id),) if build_id else (),
         user_warnings=tuple(warnings),
     )
+
+
+def _pull_specs(plan: BuildPlan, index: ImageIndex) -> tuple[str, ...]:
+    """The tag that a person would use, the digest, and the tag of this attempt."""
+    where = plan.destination
+    repository = Pullspec.parse(where.repository)
+    first = repository.at_tag(where.primary_tag or where.unique_tag)
+    specs = (first, repository.at_digest(index.digest), repository.at_tag(where.unique_tag))
+    return tuple(dict.fromkeys(map(str, specs)))
 
 
 @dataclass(frozen=True)
@@ -185,8 +194,8 @@ def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
     if reservation is None:
         raise ServiceError("The reservation of the build is lost.", do="Build again.")
     with stage(tools, "import"):
-        if Lookups(tools.session).task_state(task.id) == CANCELED:
-            raise BuildCancelled("The task was cancelled before its build was imported.")
+        if Lookups(tools.session).task_state(task.id) != OPEN:
+            raise BuildCancelled("The task was ended before its build was imported.")
         build_id = import_.import_build(tools.session, upload.metadata, upload.files, reservation)
     with stage(tools, "tag"):
         import_.tag_build(tools.session, task.id, upload.tag, reservation)

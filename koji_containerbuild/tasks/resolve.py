@@ -16,6 +16,7 @@ from koji_containerbuild.rules import tags
 from koji_containerbuild.source.beside import read_settings
 from koji_containerbuild.source.checkout import Checkout
 from koji_containerbuild.source.dockerfile import Dockerfile, parse
+from koji_containerbuild.source.manual import read_help
 from koji_containerbuild.source.settings import Settings
 from koji_containerbuild.source.unfetched import refuse_lfs_pointers
 from koji_containerbuild.tasks.tools import Place
@@ -36,6 +37,7 @@ def read_source(checkout: Checkout, subfolder: str) -> SourceTree:
     """Raises BadRequest, naming file and line or key."""
     refuse_lfs_pointers(checkout, subfolder)
     settings = read_settings(checkout, subfolder)
+    read_help(checkout, subfolder)  # only whether it can be
     text = checkout.text(subfolder, "Dockerfile", MISSPELT)
     return SourceTree(checkout, parse(text), settings)
 

@@ -99,12 +99,6 @@ def test_without_a_help_page_there_is_none(files: Path):
     assert list(files.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", " \n"])
-def test_an_empty_help_page_is_an_error(files: Path, text: str):
-    with pytest.raises(BuildFailed, match="help.md is empty"):
-        help_page(text, PLAN, files)
-
-
 # -- push: manifest and config as they are to be
 
 

@@ -106,14 +106,14 @@ def test_another_build_that_is_quicker_gets_the_number_and_we_the_next(hub: Fake
 
 def test_any_release_of_the_main_stream_is_counted_on(hub: FakeKojiSession):
     got = Reservations(hub, "g", 7)
-    for given_release, after in [("3.fc43", "4"), ("9.1.fc43.2", "10"), ("7", "11")]:
+    for given_release, after in [("3.fc43", "4"), ("9.fc43.2", "10"), ("7", "11")]:
         got.given(NVR("web-container", "1.0", given_release))
         assert got.next("web-container", "1.0").nvr.release == after
 
 
 def test_an_isolated_build_is_not_counted_on(reservations: Reservations):
     reservations.next("web-container", "1.0")
-    for isolated in ("1.1", "3.1", "20.7.1"):
+    for isolated in ("1.1", "3.1", "20.7.1", "30.1.fc43"):
         reservations.given(NVR("web-container", "1.0", isolated))
     assert reservations.next("web-container", "1.0").nvr.release == "2"
 

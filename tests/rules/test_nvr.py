@@ -61,10 +61,16 @@ def test_a_release_is_refused(release: str):
         nvr.check_release(release)
 
 
-@pytest.mark.parametrize("release", ["1", "1.", "1.x", "", "1.1.fc43", "a.1"])
+@pytest.mark.parametrize("release", ["1", "1.", "1.x", "", "1.1.", "1.1..2", "a.1"])
 def test_an_isolated_build_needs_numbers_with_dots(release: str):
     with pytest.raises(BadRequest, match=r"like 3\.1"):
         nvr.check_isolated_release(release)
+
+
+@pytest.mark.parametrize("release", ["1.1", "3.1.fc43", "1.1.el8_4", "2.1582020101", "3.1_2"])
+def test_an_isolated_build_may_have_more_behind_its_numbers(release: str):
+    assert nvr.check_isolated_release(release) == release
+    assert nvr.main_stream_number(release) == 0
 
 
 @given(RELEASES)

@@ -107,10 +107,3 @@ def test_a_build_that_takes_too_long_is_ended_and_told_so(builds: Builds):
     assert "The build took longer than its limit of 3 s." in built.fault
     assert built.seconds < 30
     assert builds.building() == []
-
-
-def test_a_help_page_that_is_empty_fails_before_the_build(builds: Builds):
-    built = builds.build("FROM scratch\n@LABELS@\nCOPY help.md /\n", {"help.md": " \n"})
-    assert built.state == "FAILED"
-    assert "Stage 'edit Dockerfile' failed for x86_64: help.md is empty." in built.fault
-    assert "Hint: Write something in it, or remove it." in built.fault

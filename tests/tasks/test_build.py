@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,13 @@ from koji_containerbuild.config import (
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.errors import BadRequest, BuildFailed, ConfigError, ServiceError
+from koji_containerbuild.errors import (
+    BadRequest,
+    BuildCancelled,
+    BuildFailed,
+    ConfigError,
+    ServiceError,
+)
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from koji_containerbuild.rules.manifests import (
@@ -195,10 +202,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_a_build_ends_as_a_koji_build_with_its_tags(site: Site):
     answer = site.run()
     digest = site.fake.tags["fedora/web", "1.0-1"]
+    (unique,) = [tag for tag in site.tags() if re.fullmatch(r"f43-.{5}-\d{14}", tag)]
     assert answer == {
         "repositories": [
             f"{site.fake.host}/fedora/web:1.0-1",
             f"{site.fake.host}/fedora/web@{digest}",
+            f"{site.fake.host}/fedora/web:{unique}",
         ],
         "koji_builds": ["1"],
     }
@@ -779,3 +788,36 @@ def test_the_sweep_of_another_hub_touches_nothing(site: Site):
     site.hub.task_states.clear()
     assert sweep(site.hub, "https://other/kojihub", site.config, site.engine) == []
     assert not site.engine.cancelled
+
+
+def test_warnings_of_the_plan_are_told_of_a_build_that_fails_too(site: Site):
+    site.commit(f"FROM fedora:43\n{LABELS}RUN false\n", container_yaml="version: 1\n")
+    with pytest.raises(BuildFailed):
+        site.run()
+    assert "'version' has no effect" in site.log("user_warnings.log")
+
+
+def test_an_image_on_nothing_needs_no_repo(site: Site):
+    site.commit(f"FROM scratch\n{LABELS}COPY Dockerfile /\n")
+    site.hub.refuse["getRepo"] = [koji.GenericError("there is none")]
+    assert site.run()["koji_builds"] == ["1"]
+
+
+@pytest.mark.parametrize("state", ["CANCELED", "FAILED", "FREE"])
+def test_a_task_that_is_not_ours_any_more_imports_nothing(site: Site, state: str):
+    def change() -> None:
+        site.hub.task_states[7] = koji.TASK_STATES[state]
+
+    site.during = change
+    with pytest.raises(BuildCancelled, match="ended before its build was imported"):
+        site.run()
+    assert not site.hub.imported
+
+
+def test_a_build_that_a_program_asks_for_after_another_says_so(site: Site):
+    answer = site.run(triggered_after_koji_task=5, push_url="x")
+    image = site.hub.imported[0]["build"]["extra"]["image"]
+    assert (image["autorebuild"], image["triggered_after_koji_task"]) == (True, 5)
+    assert answer["user_warnings"] == [
+        "The option push_url has no effect: images are pushed where the site says."
+    ]

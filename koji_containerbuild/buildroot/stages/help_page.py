@@ -3,7 +3,7 @@
 Takes:   the text of help.md (markdown as go-md2man reads it), name and time of the image
 Gives:   the file name of the source if there was one
 Touches: the folder of added files
-Fails:   when help.md is empty, or the converter fails
+Fails:   when the converter fails, or makes nothing of it
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Optional
 from koji_containerbuild.buildroot.programs import output
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.errors import BuildFailed
+from koji_containerbuild.source.manual import HELP
 
-SOURCE = "help.md"
 PAGE = "help.1"
 
 
@@ -24,14 +24,12 @@ def help_page(text: Optional[str], plan: BuildPlan, files: Path) -> Optional[str
     """The page's title, author and date are put in front, unless the text has them."""
     if text is None:
         return None
-    if not text.strip():
-        raise BuildFailed(f"{SOURCE} is empty.", do="Write something in it, or remove it.")
-    markdown = files.parent / SOURCE
+    markdown = files.parent / HELP
     markdown.write_text(text if text.startswith("%") else _title(plan) + text, encoding="utf-8")
     output(["go-md2man", "-in", str(markdown), "-out", str(files / PAGE)], timeout=60)
     if not (files / PAGE).stat().st_size:
-        raise BuildFailed(f"go-md2man made nothing of {SOURCE}.", do="Check its markdown.")
-    return SOURCE
+        raise BuildFailed(f"go-md2man made nothing of {HELP}.", do="Check its markdown.")
+    return HELP
 
 
 def _title(plan: BuildPlan) -> str:
