@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from koji_containerbuild.contract.plan import IGNORE, BuildPlan, Checks
+from koji_containerbuild.rules.labels import ARCH
 
 WIDTH = 12  # characters of the column of names
 
@@ -35,7 +36,7 @@ def preview(plan: BuildPlan) -> dict[str, Any]:
         "tags": [where.primary_tag] if where.primary_tag else [],
         "floating_tags": list(where.floating_tags),
         "koji_tag": koji.destination_tag if koji and not plan.scratch else "",
-        "labels": dict(plan.labels),
+        "labels": {key: value for key, value in plan.labels.items() if key not in ARCH},
         "seconds": plan.limits.seconds,
         "checks": list(_checks(plan.checks)),
         "warnings": list(plan.warnings),

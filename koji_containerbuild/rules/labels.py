@@ -31,6 +31,7 @@ SCOPES = ("private", "authoritative-source-only", "restricted", "public")  # eve
 LONGEST_REPOSITORY = 255  # characters; the distribution project's limit
 LONGEST_NAME = 255 - len("Dockerfile.original-")  # the image keeps files of that name
 KEPT = (SCOPE, "com.redhat.license_terms")  # the Dockerfile's own value stays
+ARCH = ("architecture", "Architecture")  # each arch puts its own name in their place
 _BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -62,7 +63,7 @@ def identity(labels: Mapping[str, str]) -> Identity:
     for key in missing:
         if key in labels or OLD_SPELLINGS[key] in labels:
             raise BadRequest(
-                f"{_called(labels, key)} is empty.",
+                f"{called(labels, key)} is empty.",
                 do="Give it a value: a variable in it needs ENV, or ARG with a default, before it "
                 "in the same stage.",
             )
@@ -76,14 +77,24 @@ def identity(labels: Mapping[str, str]) -> Identity:
     component, name, version = REQUIRED
     release = of(labels, "release")
     return Identity(
-        component=check_name(of(labels, component), _called(labels, component)),
-        name=_check_repository(of(labels, name), _called(labels, name)),
-        version=check_version(of(labels, version), _called(labels, version)),
-        release=check_release(release, _called(labels, "release")) if release else "",
+        component=check_name(of(labels, component), called(labels, component)),
+        name=_check_repository(of(labels, name), called(labels, name)),
+        version=check_version(of(labels, version), called(labels, version)),
+        release=check_release(release, called(labels, "release")) if release else "",
     )
 
 
 REQUIRED = ("com.redhat.component", "name", "version")
+OTHER_KINDS = {
+    "com.redhat.delivery.operator.bundle": (
+        "Operator bundles are not changed here, so no image in their manifests would be pinned.",
+        "Remove the label, and commit the manifests as they are to be shipped.",
+    ),
+    "com.redhat.delivery.appregistry": (
+        "Operators for an app registry are not built here: the format is no longer used.",
+        "Remove the label; an operator can be shipped as a bundle.",
+    ),
+}
 _EXAMPLE = {"com.redhat.component": "web-container", "name": "fedora/web", "version": "1.0"}
 
 
@@ -92,10 +103,10 @@ def of(labels: Mapping[str, str], key: str) -> str:
     return labels.get(key) or labels.get(OLD_SPELLINGS.get(key, ""), "")
 
 
-def _called(labels: Mapping[str, str], key: str) -> str:
-    """The label as the user wrote it, and where.
+def called(labels: Mapping[str, str], key: str) -> str:
+    """The label as the user wrote it, and where: how a text begins that is about it.
 
-    >>> _called(Written({"Name": "x"}, {"Name": 5}), "name")
+    >>> called(Written({"Name": "x"}, {"Name": 5}), "name")
     'The label Name in line 5 of the Dockerfile'
     """
     old = OLD_SPELLINGS.get(key, key)
@@ -148,16 +159,28 @@ class Added:
     warnings: tuple[str, ...]
 
 
-def to_add(site: SiteLabels, written: Mapping[str, str], facts: Facts) -> Added:
-    """A label of the Dockerfile gives way, save those in KEPT. Raises BadRequest."""
+def to_add(
+    site: SiteLabels, written: Mapping[str, str], inherited: Mapping[str, str], facts: Facts
+) -> Added:
+    """A label of the Dockerfile gives way, save those in KEPT. Raises BadRequest.
+
+    `inherited`: of the image that the last stage stands on.
+    """
     labels = {k: value for k, value in site.values.items() if not (k in KEPT and k in written)}
     labels |= _automatic(site, written, facts)
     _check_file_name(written, facts.release)
     warnings = [*_aliases(labels, written), *_equal(labels, written, site.equal)]
+    labels |= dict(_inherited_aliases({**written, **labels}, inherited))
+    if ARCH[1] in {**written, **inherited}:
+        labels[ARCH[1]] = ""
     for key, value in labels.items():
-        if _BAD.search(key + value) or "\n" in key + value:
+        if _holds_control(key + value):
             raise BadRequest(f"The label {key!r} holds a control character.", do="Remove it.")
     return Added(labels, tuple(warnings))
+
+
+def _holds_control(text: str) -> bool:
+    return bool(_BAD.search(text)) or "\n" in text
 
 
 def _check_file_name(written: Mapping[str, str], release: str) -> None:
@@ -190,7 +213,7 @@ def _automatic(site: SiteLabels, written: Mapping[str, str], facts: Facts) -> di
 def _aliases(labels: dict[str, str], written: Mapping[str, str]) -> Iterator[str]:
     """An old spelling brings the new one along; where they differ, the old one gives way."""
     for key, old in OLD_SPELLINGS.items():
-        if old not in written:
+        if old not in written or key in ARCH:
             continue
         value = labels.get(key) or written.get(key)
         if not value:
@@ -199,9 +222,26 @@ def _aliases(labels: dict[str, str], written: Mapping[str, str]) -> Iterator[str
             labels[old] = value
             if written.get(key):
                 yield (
-                    f"{_called(written, key)} is '{written[key]}', and its old spelling {old} is "
+                    f"{called(written, key)} is '{written[key]}', and its old spelling {old} is "
                     f"'{written[old]}'. Both are '{value}' in the image; remove {old}."
                 )
+
+
+def _inherited_aliases(
+    ours: Mapping[str, str], inherited: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Old spellings of the parent image would tell of the parent: the same is done about them.
+
+    Nobody is warned, and a value that no label of ours may have is let be: the user has not
+    written it.
+    """
+    for key, old in OLD_SPELLINGS.items():
+        if old not in inherited or old in ours or key in ARCH:
+            continue
+        new = ours.get(key) or inherited.get(key)
+        label, value = (old, new) if new else (key, inherited[old])
+        if value != inherited.get(label, "") and not _holds_control(value):
+            yield label, value
 
 
 def _equal(
@@ -221,6 +261,24 @@ def _equal(
                     f"The labels {first} and {key} should be equal, and are '{there[first]}' and "
                     f"'{value}'."
                 )
+
+
+def with_version(written: Written, version: str) -> Written:
+    """The labels with that version, in each spelling that is there and in the new one.
+
+    >>> with_version(Written({"Version": "1"}, {}), "2")
+    {'Version': '2', 'version': '2'}
+    """
+    old = OLD_SPELLINGS["version"]
+    both = {old: version, "version": version} if old in written else {"version": version}
+    return Written({**written, **both}, written.lines)
+
+
+def check_kind(written: Mapping[str, str]) -> None:
+    """Refuse what the old system made another kind of image of. Raises BadRequest."""
+    for key, (what, hint) in OTHER_KINDS.items():
+        if written.get(key, "").strip().lower() not in ("", "false"):
+            raise BadRequest(f"{called(written, key)} is '{written[key]}'. {what}", do=hint)
 
 
 def check_scope(own: str, parent: str, image: str) -> None:

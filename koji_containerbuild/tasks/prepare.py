@@ -99,8 +99,8 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         wish = _wish(request, tree, parents, place, created, version)
         check_component_suffix(wish.identity.component, place.config.naming.component_suffix)
         authority.check_component(wish.identity.component)
-        nvr = authority.number(_possible(wish))
-        added = _labels(wish, nvr.release)
+        nvr = authority.number(_possible(wish, parents.labels))
+        added = _labels(wish, nvr.release, parents.labels)
     plan = BuildPlan(
         nvr=nvr,
         scratch=request.options.scratch,
@@ -161,15 +161,17 @@ def _wish(
 ) -> Wish:
     """`version`: of the main RPM; empty: that of the label counts."""
     labels = tree.dockerfile.labels(parents.environment)
+    label_rules.check_kind(labels)
     warnings: tuple[str, ...] = ()
     if version:
         written = label_rules.of(labels, "version")
         if written not in ("", version):
             warnings = (
-                f"The label version of the Dockerfile is '{written}'; the image gets '{version}', "
-                f"the version of the RPM {tree.settings.version_from_rpm} (container.yaml).",
+                f"{label_rules.called(labels, 'version')} is '{written}'; the image gets "
+                f"'{version}', the version of the RPM {tree.settings.version_from_rpm} "
+                "(container.yaml).",
             )
-        labels = label_rules.Written({**labels, "version": version}, labels.lines)
+        labels = label_rules.with_version(labels, version)
     identity = label_rules.identity(labels)
     _check_scope(labels, parents, tree.dockerfile.final_parent, place)
     return Wish(place.config, request, identity, tree, labels, created, warnings)
@@ -183,17 +185,19 @@ def _check_scope(
     label_rules.check_scope(own, parents.labels.get(key, ""), str(parent))
 
 
-def _possible(wish: Wish) -> Wish:
+def _possible(wish: Wish, inherited: Mapping[str, str]) -> Wish:
     """Everything that could be wrong with the name is checked before it is taken."""
     release = wish.release or "1"
     destination(wish, release)
-    _labels(wish, release)
+    _labels(wish, release, inherited)
     return wish
 
 
-def _labels(wish: Wish, release: str) -> label_rules.Added:
+def _labels(wish: Wish, release: str, inherited: Mapping[str, str]) -> label_rules.Added:
     config, checkout = wish.config, wish.tree.checkout
-    of_rpm = {"version": wish.identity.version} if wish.tree.settings.version_from_rpm else {}
+    of_rpm = {}
+    if wish.tree.settings.version_from_rpm:
+        of_rpm = {key: wish.labels[key] for key in ("version", "Version") if key in wish.labels}
     site = label_rules.SiteLabels(
         values={**config.labels, **of_rpm},
         equal=tuple(config.equal_labels.values()),
@@ -201,7 +205,7 @@ def _labels(wish: Wish, release: str) -> label_rules.Added:
         vcs_url=config.naming.vcs_url,
     )
     facts = label_rules.Facts(release, checkout.commit, checkout.url, wish.created)
-    return label_rules.to_add(site, wish.labels, facts)
+    return label_rules.to_add(site, wish.labels, inherited, facts)
 
 
 def _ignored(request: BuildRequest) -> tuple[str, ...]:

@@ -65,6 +65,12 @@ def test_the_arch_is_the_one_label_that_differs():
     assert labels == {**PLAN.labels, "architecture": "aarch64"}
 
 
+def test_the_old_spelling_of_the_arch_is_that_of_the_arch_too():
+    plan = dataclasses.replace(PLAN, labels={**PLAN.labels, "Architecture": ""})
+    labels = read_labels(inject_labels(plan, "aarch64"))
+    assert labels == {**PLAN.labels, "architecture": "aarch64", "Architecture": "aarch64"}
+
+
 def test_the_dockerfiles_go_into_the_image_under_its_name(tmp_path: Path):
     buildinfo("FROM a", "FROM b", "fedora/web-1.0-3", tmp_path)
     assert {path.name: path.read_text() for path in (tmp_path / "buildinfo").iterdir()} == {

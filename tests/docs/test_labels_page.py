@@ -24,9 +24,14 @@ def test_the_page_has_the_required_labels():
     assert required == {key: labels.OLD_SPELLINGS[key] for key in (*labels.REQUIRED, "release")}
 
 
+def test_the_page_has_the_labels_of_other_kinds_of_images():
+    listed = cells("Labels of other kinds of images", 1)
+    assert [row[0] for row in listed] == list(labels.OTHER_KINDS)
+
+
 def test_the_page_has_the_labels_that_are_set():
     site = SiteLabels(info_url="https://x", vcs_url=True)
-    added = to_add(site, {}, Facts("1", "c", "u", 0)).labels
+    added = to_add(site, {}, {}, Facts("1", "c", "u", 0)).labels
     listed = [row[0] for row in cells("Set for you", 1)]
     assert listed == [*sorted({*added, "architecture"} - {"url"}), "url", listed[-1]]
     assert all(f"`{key}`" in FOUND["Set for you"] for key in labels.KEPT)

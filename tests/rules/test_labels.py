@@ -73,7 +73,7 @@ def test_buildah_reads_what_we_write(tmp_path: Path):
 @given(st.dictionaries(st.text(), st.text()), st.dictionaries(st.text(), st.text()))
 def test_labels_of_site_and_source_are_added_or_refused(site, written):
     try:
-        added = to_add(SiteLabels(site), written, FACTS).labels
+        added = to_add(SiteLabels(site), written, {}, FACTS).labels
     except BadRequest:
         return
     assert "\n" not in "".join([*added, *added.values()])
@@ -105,7 +105,7 @@ def test_old_spellings_are_read_and_the_new_one_wins():
 
 def test_the_new_spelling_of_an_old_label_is_added():
     written = {"Vendor": "Fedora", "vendor": "", "Name": "fedora/web", "RUN": "x", "run": "x"}
-    added = to_add(NO_SITE, written, FACTS)
+    added = to_add(NO_SITE, written, {}, FACTS)
     assert added.labels["name"] == "fedora/web"
     assert added.labels["vendor"] == "Fedora"
     assert not {"RUN", "run", "Vendor", "Name"} & set(added.labels)
@@ -114,7 +114,7 @@ def test_the_new_spelling_of_an_old_label_is_added():
 
 def test_an_old_spelling_with_another_value_gives_way_with_a_warning():
     written = labels.Written({"Version": "1", "version": "2", "Release": "7"}, {"version": 4})
-    added = to_add(NO_SITE, written, FACTS)
+    added = to_add(NO_SITE, written, {}, FACTS)
     assert added.labels["Version"] == "2"
     assert added.labels["Release"] == added.labels["release"] == "1"
     assert added.warnings == (
@@ -123,8 +123,31 @@ def test_an_old_spelling_with_another_value_gives_way_with_a_warning():
     )
 
 
+def test_old_spellings_of_the_parent_tell_of_the_image_and_nobody_is_warned():
+    parent = {"Name": "base", "Version": "9", "Release": "7", "BZComponent": "base-container",
+              "Vendor": "Fedora", "RUN": "old", "run": "new", "INSTALL": "a\nb"}  # fmt: skip
+    added = to_add(NO_SITE, RIGHT, parent, FACTS)
+    image = {**parent, **RIGHT, **added.labels}
+    assert (image["Name"], image["Version"], image["Release"]) == ("fedora/web", "1.0", "1")
+    assert image["BZComponent"] == "web-container"
+    assert image["vendor"] == image["Vendor"] == "Fedora"
+    assert image["RUN"] == "new"
+    assert "install" not in image  # no label of ours could hold it
+    assert not added.warnings
+
+
+@pytest.mark.parametrize("value", ["true", "True", "1", "yes"])
+@pytest.mark.parametrize("label", labels.OTHER_KINDS)
+def test_a_label_that_asks_for_another_kind_of_image_is_refused_with_its_line(label, value):
+    with pytest.raises(BadRequest, match=f"{label} in line 3 of the Dockerfile is '{value}'") as c:
+        labels.check_kind(Written({label: value}, {label: 3}))
+    assert c.value.do
+    for harmless in ("", "false", "False"):
+        labels.check_kind({label: harmless})
+
+
 def test_a_new_spelling_alone_brings_no_old_one():
-    assert "Vendor" not in to_add(NO_SITE, {"vendor": "x"}, FACTS).labels
+    assert "Vendor" not in to_add(NO_SITE, {"vendor": "x"}, {}, FACTS).labels
 
 
 @pytest.mark.parametrize(
@@ -140,8 +163,8 @@ def test_a_new_spelling_alone_brings_no_old_one():
 )
 def test_labels_that_should_be_equal_are_filled_and_never_changed(written, added, warnings):
     site = SiteLabels(equal=[["description", "k8s", "more"]])
-    result = to_add(site, written, FACTS)
-    automatic = to_add(NO_SITE, written, FACTS).labels
+    result = to_add(site, written, {}, FACTS)
+    automatic = to_add(NO_SITE, written, {}, FACTS).labels
     assert {k: v for k, v in result.labels.items() if k not in automatic} == added
     assert len(result.warnings) == warnings
     assert all("description and more should be equal" in text for text in result.warnings)
@@ -149,10 +172,10 @@ def test_labels_that_should_be_equal_are_filled_and_never_changed(written, added
 
 def test_the_url_of_the_site_and_of_the_source_are_labels_where_the_site_wants_them():
     site = SiteLabels(info_url="https://x/{component}/{name}/{version}-{release}", vcs_url=True)
-    added = to_add(site, {**RIGHT, "url": "mine"}, FACTS).labels
+    added = to_add(site, {**RIGHT, "url": "mine"}, {}, FACTS).labels
     assert added["url"] == "https://x/web-container/fedora/web/1.0-1"
     assert added["vcs-url"] == "https://src/web"
-    assert not {"url", "vcs-url"} & set(to_add(NO_SITE, RIGHT, FACTS).labels)
+    assert not {"url", "vcs-url"} & set(to_add(NO_SITE, RIGHT, {}, FACTS).labels)
 
 
 @pytest.mark.parametrize("own", ["", *SCOPES])
@@ -176,7 +199,7 @@ def test_a_scope_that_nobody_knows_is_refused_with_the_known_ones():
 
 def test_names_that_make_a_file_name_too_long_are_refused():
     with pytest.raises(BadRequest, match="have 244 characters together.* may have 235"):
-        to_add(NO_SITE, {**RIGHT, "name": "a" * 238}, FACTS)
+        to_add(NO_SITE, {**RIGHT, "name": "a" * 238}, {}, FACTS)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +231,7 @@ def test_a_name_that_is_no_path_in_a_registry_is_refused(name: str):
 def test_a_label_of_the_site_wins_but_for_the_two_that_the_source_decides():
     site = {"vendor": "Site", "distribution-scope": "public"}
     written = {"vendor": "Mine", "distribution-scope": "private"}
-    added = to_add(SiteLabels(site), written, FACTS).labels
+    added = to_add(SiteLabels(site), written, {}, FACTS).labels
     assert added["vendor"] == "Site"
     assert "distribution-scope" not in added
 
@@ -216,7 +239,7 @@ def test_a_label_of_the_site_wins_but_for_the_two_that_the_source_decides():
 @pytest.mark.parametrize("value", ["a\nb", "a\x00b", "a\rb", "\x7f"])
 def test_a_control_character_is_refused(value: str):
     with pytest.raises(BadRequest, match="control character"):
-        to_add(SiteLabels({"vendor": value}), {}, FACTS)
+        to_add(SiteLabels({"vendor": value}), {}, {}, FACTS)
 
 
 def test_a_required_label_without_a_value_is_named_with_its_line():

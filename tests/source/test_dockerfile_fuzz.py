@@ -45,7 +45,7 @@ def read(text: str) -> None:
     lines = text.removeprefix("\ufeff").split("\n")
     assert all("LABEL" in lines[line - 1].upper() for line in labels.lines.values())
     identity(labels)
-    added = to_add(SiteLabels(), labels, Facts("1", "c" * 40, "https://x", 0)).labels
+    added = to_add(SiteLabels(), labels, {}, Facts("1", "c" * 40, "https://x", 0)).labels
     again = parse(f"FROM scratch\n{instruction(added)}\n").labels({})
     assert dict(again) == dict(added)
 
@@ -97,7 +97,7 @@ def test_a_large_one_does_not_take_long(text: str):
 @given(st.dictionaries(st.text(min_size=1), st.text(), min_size=1, max_size=5))
 def test_any_labels_are_written_so_that_they_are_read_again_or_refused(wanted: dict[str, str]):
     try:
-        text = instruction(to_add(SiteLabels(wanted), {}, Facts("1", "c", "u", 0)).labels)
+        text = instruction(to_add(SiteLabels(wanted), {}, {}, Facts("1", "c", "u", 0)).labels)
         found = parse(f"FROM scratch\nENV A=wrong\n{text}\n").labels({})
     except BadRequest as error:
         assert error.do

@@ -259,6 +259,16 @@ def test_labels_that_disagree_are_mended_with_a_warning(site: Site):
     assert "summary and k8s should be equal" in warnings[1]
 
 
+def test_old_spellings_of_the_parent_tell_of_the_image(site: Site):
+    builder = FakeBuilder(site.registry)
+    base = builder._on(builder.images["scratch"], {"x": b"x"}, 1, "base")
+    base.config["config"] = {"Labels": {"Version": "43", "Architecture": "s390x"}}
+    push(site.registry, Pullspec(site.fake.host, "fedora", "43"), base)
+    assert "user_warnings" not in site.run()
+    log = site.log("x86_64.log")
+    assert '"Version"="1.0"' in log and '"Architecture"="x86_64"' in log
+
+
 def test_an_image_more_public_than_its_parent_is_refused(site: Site):
     builder = FakeBuilder(site.registry)
     base = builder._on(builder.images["scratch"], {"x": b"x"}, 1, "base")
@@ -501,9 +511,21 @@ def test_the_version_of_the_rpm_wins_over_the_label_with_a_warning(site: Site, h
     site.commit(container_yaml="version: {from_rpm: hugo}\n")
     answer = site.run(yum_repourls=[hugo], scratch=True)
     assert answer["user_warnings"] == [
-        "The label version of the Dockerfile is '1.0'; the image gets '0.111', the version of the "
-        "RPM hugo (container.yaml)."
+        "The label version in line 2 of the Dockerfile is '1.0'; the image gets '0.111', the "
+        "version of the RPM hugo (container.yaml)."
     ]
+
+
+def test_the_version_of_the_rpm_is_in_the_old_spelling_too(site: Site, hugo: str):
+    text = DOCKERFILE.replace("version=", "Version=")
+    site.commit(text, container_yaml="version: {from_rpm: hugo}\n")
+    answer = site.run(yum_repourls=[hugo])
+    assert answer["user_warnings"] == [
+        "The label Version in line 2 of the Dockerfile is '1.0'; the image gets '0.111', the "
+        "version of the RPM hugo (container.yaml)."
+    ]
+    added = json.loads(site.log("plan.json"))["labels"]
+    assert (added["version"], added["Version"]) == ("0.111", "0.111")
 
 
 def test_an_rpm_that_is_not_there_is_told_before_a_number_is_taken(site: Site, hugo: str):

@@ -9,14 +9,14 @@ Fails:   never
 from __future__ import annotations
 
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.rules.labels import OLD_SPELLINGS, instruction
+from koji_containerbuild.rules.labels import ARCH, instruction
 
 
 def inject_labels(plan: BuildPlan, arch: str) -> str:
-    """`architecture` is Koji's name of the arch: the one label that differs between arches."""
-    return instruction({**plan.labels, "architecture": arch, **_old(plan, arch)})
+    """`architecture` is Koji's name of the arch: the one label that differs between arches.
 
-
-def _old(plan: BuildPlan, arch: str) -> dict[str, str]:
-    old = OLD_SPELLINGS["architecture"]
-    return {old: arch} if old in plan.labels else {}
+    Its old spelling is in the plan where the image would have it anyhow.
+    """
+    new, old = ARCH
+    spellings = (new, old) if old in plan.labels else (new,)
+    return instruction({**plan.labels, **dict.fromkeys(spellings, arch)})
