@@ -71,6 +71,7 @@ class ParentsConfig:
     allowed_registries: tuple[str, ...] = ()  # empty: only the default one
     insecure_registries: tuple[str, ...] = ()
     provenance: Level = "warn"  # of a parent that is no Koji build
+    digest_mismatch: Level = "fail"  # of one that is not the image of the build that it names
     wait_seconds: int = 180  # for the Koji build of a parent that is still BUILDING
 
 

@@ -97,22 +97,31 @@ class Candidate:
         return "-".join(parts) if right and NAME.fullmatch(parts[0]) else None
 
 
-def doubt(image: Candidate, build: Optional[KojiImage]) -> str:
-    """Why the image is not the Koji build that its labels name; empty: it is."""
+@dataclass(frozen=True)
+class Doubt:
+    """Why an image is not the Koji build that its labels name."""
+
+    text: str
+    digest: bool = False  # that build is there, and has another image
+
+
+def doubt(image: Candidate, build: Optional[KojiImage]) -> Optional[Doubt]:
+    """None: the image is the Koji build that its labels name."""
     if image.nvr is None:
-        return (
+        return Doubt(
             f"{image.called} names no Koji build: it lacks the labels com.redhat.component, "
             "version and release."
         )
     says = f"{image.called} says that it is the Koji build {image.nvr}"
     if build is None:
-        return f"{says}, and Koji knows no such build."
+        return Doubt(f"{says}, and Koji knows no such build.")
     if build.state != "COMPLETE":
-        return f"{says}, and that is {build.state}."
+        return Doubt(f"{says}, and that is {build.state}.")
     of_archives = {digest for one in build.archives.values() for digest in one.digests}
     if image.digest in build.index_digests | of_archives or image.arch_digests <= of_archives:
-        return ""
-    return f"{says}, and Koji has other digests of that build than {image.digest}."
+        return None
+    text = f"{says}, and Koji has other digests of that build than {image.digest}."
+    return Doubt(text, digest=True)
 
 
 def in_place_of(wanted: Pullspec, build: KojiImage, arches: Sequence[str]) -> Pullspec:

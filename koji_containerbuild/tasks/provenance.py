@@ -19,7 +19,7 @@ PAUSE = 5  # seconds between two questions about a build that is not done
 
 
 def origins(images: Sequence[Candidate], task: Task, tools: Tools, scratch: bool) -> Origins:
-    """Raises BadRequest where the site wants parents to be Koji builds, and one is none.
+    """Raises BadRequest where the site wants parents to be the Koji builds that they name.
 
     A scratch build waits for nobody, and is only warned.
     """
@@ -27,18 +27,21 @@ def origins(images: Sequence[Candidate], task: Task, tools: Tools, scratch: bool
     seconds = 0 if scratch or policy.provenance == "ignore" else policy.wait_seconds
     builds = _when_done([image.nvr for image in images if image.nvr], seconds, task, tools)
     found: list[Optional[ParentBuild]] = []
-    doubts = []
+    told: dict[str, list[str]] = {"ignore": [], "warn": [], "fail": []}
     for image in images:
         build = builds.get(image.nvr or "")
         why_not = doubt(image, build)
-        doubts += [why_not] if why_not else []
+        if why_not:
+            level = policy.digest_mismatch if why_not.digest else policy.provenance
+            told[level].append(why_not.text)
         found.append(ParentBuild(build.id, build.nvr) if build and not why_not else None)
-    if doubts and policy.provenance == "fail" and not scratch:
+    if told["fail"] and not scratch:
         raise BadRequest(
-            " ".join(doubts),
-            do="Here every parent must be the image of a Koji build; --scratch builds without.",
+            " ".join(told["fail"]),
+            do="Here a parent must be the image of the Koji build that it names; --scratch builds "
+            "without.",
         )
-    return Origins(tuple(found), () if policy.provenance == "ignore" else tuple(doubts))
+    return Origins(tuple(found), (*told["fail"], *told["warn"]))
 
 
 def _when_done(

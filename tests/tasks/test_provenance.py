@@ -117,16 +117,31 @@ def test_a_parent_in_doubt_is_recorded_as_unknown_and_told_as_the_site_wishes(
 ):
     prepare(site)
     site.commit(WEB)
-    policy(site, provenance="fail")
+    policy(site, provenance="fail", digest_mismatch="fail")
     begins = rf"The parent image {site.fake.host}/fedora:43 \(line 1 of the Dockerfile\) .*{words}"
     with pytest.raises(BadRequest, match=begins):
         site.run()
     assert not site.hub.reserved
-    policy(site, provenance="warn")
+    policy(site, provenance="warn", digest_mismatch="warn")
     (warning,) = site.run()["user_warnings"]
     assert words in warning
     assert list(image_extra(site)["parent_image_builds"].values()) == [None]
     assert "parent_build_id" not in image_extra(site)
+
+
+def test_an_unknown_parent_and_one_with_another_digest_have_levels_of_their_own(site: Site):
+    of_another_digest(site)
+    site.commit(WEB)
+    with pytest.raises(BadRequest, match="Koji has other digests"):  # this is the default
+        site.run()
+    assert "Koji has other digests" in site.run(scratch=True)["user_warnings"][0]
+    policy(site, provenance="fail", digest_mismatch="ignore")
+    assert "user_warnings" not in site.run()
+    site.hub.builds[NVR]["state"] = STATES["FAILED"]
+    with pytest.raises(BadRequest, match="and that is FAILED"):
+        site.run()
+    policy(site, provenance="ignore", digest_mismatch="fail")
+    assert "user_warnings" not in site.run()
 
 
 def test_a_scratch_build_is_only_warned_and_waits_for_nobody(site: Site):
