@@ -49,6 +49,7 @@ LINES: dict[str, tuple[str, Optional[dict[str, str]]]] = {
     "continued": ('LABEL a="x \\\n   y" b=u\\\nv c=1 \\ \n# comment \\\n  d=2 \\\n\n  e=3', {"a": "x    y", "b": "uv", "c": "1", "d": "2", "e": "3"}),
     "line ends of DOS": ('LABEL a=b\r\nLABEL c="d \\\r\n e"\r', {"a": "b", "c": "d  e"}),
     "tabs": ("LABEL\ta=b\tc=d\nLABEL e\t\tf\tg", {"a": "b", "c": "d", "e": "f\tg"}),
+    "control characters": ("LABEL a=\"ring \x07\x1b[31m\" b=x\x01\x7f", {"a": "ring \x07\x1b[31m", "b": "x\x01\x7f"}),
     "wide blanks": ("LABEL a=b\u2003c=d\u00a0", {"a": "b", "c": "d"}),
     "letters": ("ENV é=1 _b2=3\nLABEL a=$é b=${_b2} c=ü", {"a": "1", "b": "3", "c": "ü"}),
     "any case": ("label A=1\nLabel a=2\nLABEL a=3", {"A": "1", "a": "3"}),

@@ -63,9 +63,11 @@ def test_the_command_waits_and_prints_pull_specs_and_a_link_to_the_build(
     assert hello.code == 0
     image = f"{stack.addresses.registry}/demo/{hello.source.name}"
     digest = Image.pull(f"{image}:2.4-1").index_digest
-    assert hello.said.splitlines()[-3:] == [
+    (unique,) = hello.built.build["extra"]["image"]["index"]["unique_tags"]
+    assert hello.said.splitlines()[-4:] == [
         f"Image: {image}:2.4-1",
         f"Image: {image}@{digest}",
+        f"Image: {image}:{unique}",
         f"Build: {hello.built.nvr} {stack.addresses.web}/buildinfo?buildID={hello.built.build['id']}",
     ]
 

@@ -53,7 +53,8 @@ AT_THE_HUB = [
     (
         "f43-container-candidat",
         "{'git_branch': 'f43'}",
-        "No such build target: 'f43-container-candidat'. Did you mean 'f43-container-candidate'?",
+        "No such build target: 'f43-container-candidat'. "
+        "Did you mean 'f43-container-candidate' or 'f43-container-multi'?",
     ),
     (
         TARGET,
@@ -79,7 +80,7 @@ AT_THE_HUB = [
     (
         TARGET,
         "{'git_branch': 'f43', 'release': 'one'}",
-        "The release 'one' is not valid. "
+        "The release is 'one', which is no release. "
         "Begin with a digit; then letters and digits, joined by single dots or underscores.",
     ),
 ]
@@ -270,5 +271,5 @@ def test_a_build_that_exists(builds: Builds):
 def test_a_misspelt_key_of_container_yaml(builds: Builds):
     source = builds.source(SMALL, {**FILES, "container.yaml": "platfroms: {only: [x86_64]}\n"})
     assert refused(builds, source) == (
-        "container.yaml: unknown key 'platfroms'.\nDid you mean 'platforms'?"
+        "container.yaml, line 1: unknown key 'platfroms'.\nDid you mean 'platforms'?"
     )
