@@ -3,7 +3,8 @@
 Sources: `line_parsers.go` and `shell_parser.go` of openshift/imagebuilder, which is buildah's
 reader; tests/source/test_labels_as_buildah.py compares with it. dockerfile-parse, which finds the
 instructions, differs within words: it knows no `${X:-y}`, and other escapes. Text comes in without
-control characters that some readers take for blanks. Errors are ValueErrors that say what is wrong in a few words.
+control characters that some readers take for blanks. Errors are ValueErrors that say what is wrong
+in a few words.
 """
 
 from __future__ import annotations
