@@ -73,8 +73,11 @@ def is_allowed(url: str, places: Sequence[str]) -> bool:
     """
     parts = urlsplit(url)
     path = parts.path.split("/")[1:]
-    if any(unquote(name) in ("..", ".") for name in path):
-        return False  # a server would leave the place
+    plain = parts.path
+    for _ in range(3):  # some servers unquote twice
+        plain = unquote(plain)
+        if any(name in ("..", ".") for name in re.split(r"[/\\]", plain)):
+            return False  # a server would leave the place
     for place in places:
         host, _, folder = place.strip("/").partition("/")
         names = folder.split("/") if folder else []

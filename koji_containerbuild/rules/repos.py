@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.rules.repo_file import NotRepoFile, Section, parse
 
 PREFIX = "koji-containerbuild-"  # of the file names: none of them may be left in an image
 FOLDER = "/etc/yum.repos.d"  # of the files, during the build
@@ -17,7 +17,8 @@ CA_FILE = f"{PREFIX}ca.pem"
 _HOST = re.compile(
     r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]*)?(?:[/?#][^\\]*)?$", re.I
 )
-_PLACE = re.compile(r"\s*(?:baseurl|metalink|mirrorlist)\s*[=:]", re.I)
+WHERE = ("baseurl", "metalink", "mirrorlist")
+_ASKED = (*WHERE, "proxy", "gpgkey", "include")  # keys that name a host which a build then asks
 _FORM = "Write http:// or https://, a host and a path."
 
 
@@ -37,61 +38,94 @@ def koji_repo(topurl: str, tag: str, repo_id: int) -> tuple[str, str]:
 
 def check_repo_url(url: str) -> str:
     """A URL of a .repo file. Raises BadRequest."""
+    if not url.isprintable() or " " in url:
+        raise BadRequest(f"'{shown_url(url)}' is not a URL of a .repo file.", do=_FORM)
     try:
         parts = urlsplit(url)
         right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError as error:
-        raise BadRequest(f"'{url}' is not a URL of a .repo file: {error}.", do=_FORM) from error
-    if parts.password:
-        raise BadRequest("The URL of a .repo file holds a password.", do="Remove it.")
-    if not right or re.search(r"\s", url):
-        raise BadRequest(f"'{url}' is not a URL of a .repo file.", do=_FORM)
+        raise BadRequest(f"'{shown_url(url)}' is not a URL of a .repo file.", do=_FORM) from error
+    if "@" in parts.netloc:
+        raise BadRequest(
+            "The URL of a .repo file holds a user name or a password.", do="Remove it."
+        )
+    if not right:
+        raise BadRequest(f"'{shown_url(url)}' is not a URL of a .repo file.", do=_FORM)
     return url
+
+
+def shown_url(url: str) -> str:
+    """A URL for a message: not long, without user, password and control characters.
+
+    >>> shown_url("http://me:secret@[::1")
+    'http://…@[::1'
+    """
+    words = "".join(char if char.isprintable() else "?" for char in url[:2000])
+    return re.sub(r"//[^/?#]*@", "//…@", words)[:200]
+
+
+def read_repo_file(text: str, name: str) -> tuple[Section, ...]:
+    """Its sections. `name`: its URL or file name, for messages. Raises BadRequest."""
+    try:
+        return parse(text)
+    except NotRepoFile as error:
+        raise BadRequest(
+            f"{name} is not a .repo file: {error}.", do="Give the URL of one."
+        ) from error
 
 
 def check_repo_text(text: str, url: str) -> str:
     """That it is a .repo file, and not a page or a secret of this network. Raises BadRequest."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        raise BadRequest(f"{url} is not a .repo file.", do="Give the URL of one.") from error
-    where = ("baseurl", "metalink", "mirrorlist")
-    sections = [parser[name] for name in parser.sections()]
-    if not sections or not all(any(key in section for key in where) for section in sections):
+    sections = read_repo_file(text, url)
+    if not sections or not all(set(WHERE) & set(section.values) for section in sections):
         raise BadRequest(
-            f"{url} is not a .repo file: each [section] needs one of {', '.join(where)}.",
+            f"{url} is not a .repo file: each [section] needs one of {', '.join(WHERE)}.",
             do="Give the URL of a .repo file.",
         )
     return text
 
 
 def check_domains(url: str, text: str, allowed: Sequence[str]) -> None:
-    """The hosts of a user's .repo file and of what it names. Raises BadRequest.
+    """The hosts of a user's .repo file, and of all that it has a build ask. Raises BadRequest.
 
-    `allowed` are whole host names; none: any host. A line that yum might read in another way than
-    we do names no host, and so none that is allowed.
+    `allowed` are whole host names; none: any host. A place that yum might read in another way
+    than we do names no host, and so none that is allowed.
     """
-    for place in [url, *_places(text)] if allowed else ():
-        host = _HOST.match(place)
-        if not host or host[1].lower() not in {domain.lower() for domain in allowed}:
+    if not allowed:
+        return
+    do = f"Allowed are: {', '.join(allowed)}."
+    if not is_allowed_host(url, allowed):
+        raise BadRequest(f"The .repo file {url} is from a host that is not allowed here.", do=do)
+    for section in read_repo_file(text, url):
+        for place in _places(section):
+            if not is_allowed_host(place, allowed):
+                raise BadRequest(
+                    f"The .repo file {url} leads to '{shown_url(place)}', which is not allowed "
+                    "here.",
+                    do=do,
+                )
+        if section.is_off("sslverify"):
             raise BadRequest(
-                f"The .repo file {url} leads to '{place:.200}', which is not allowed here."
-                if place != url
-                else f"The .repo file {url} is from a host that is not allowed here.",
-                do=f"Allowed are: {', '.join(allowed)}.",
+                f"The .repo file {url} has sslverify off in line "
+                f"{section.line} and below: any host could answer for an allowed one.",
+                do="Remove sslverify.",
             )
 
 
-def _places(text: str) -> Iterator[str]:
-    """Every word after baseurl, metalink and mirrorlist, on the next lines too."""
-    inside = False
-    for line in text.splitlines():
-        key = _PLACE.match(line)
-        inside = bool(key) or (inside and line[:1].isspace())
-        if inside:
-            words = re.split(r"[\s,;]+", line[key.end() :] if key else line)
-            yield from (word for word in words if word)
+def is_allowed_host(url: str, allowed: Sequence[str]) -> bool:
+    """Whether it is at one of these hosts; none: any."""
+    host = _HOST.match(url)
+    domains = {domain.lower() for domain in allowed}
+    return not allowed or (host is not None and host[1].lower() in domains)
+
+
+def _places(section: Section) -> Iterator[str]:
+    """Every address that a build asks; a key may be a file of the parent image."""
+    for key in _ASKED:
+        for word in section.words(key):
+            local = key == "gpgkey" and word.startswith("file:///")
+            if not local and not (key == "proxy" and word == "_none_"):
+                yield word
 
 
 def with_setting(text: str, key: str, value: str) -> str:
@@ -100,11 +134,11 @@ def with_setting(text: str, key: str, value: str) -> str:
     >>> with_setting("[a]\\nproxy=x\\n[b]\\nname=b\\n", "proxy", "http://p:1")
     '[a]\\nproxy=x\\n[b]\\nproxy=http://p:1\\nname=b\\n'
     """
-    parts = re.split(r"(?m)^(\[[^\n]*\n?)", text)
-    for place in range(1, len(parts), 2):
-        if not re.search(rf"(?m)^\s*{re.escape(key)}\s*[=:]", parts[place + 1]):
-            parts[place] = f"{parts[place].rstrip()}\n{key}={value}\n"
-    return "".join(parts)
+    lines = text.split("\n")
+    for section in parse(text):
+        if key not in section.values:
+            lines[section.line - 1] += f"\n{key}={value}"
+    return "\n".join(lines)
 
 
 def user_repo_name(url: str) -> str:

@@ -8,7 +8,6 @@ one image seldom has; and metalinks, and variables that only the image knows ($r
 from __future__ import annotations
 
 import bz2
-import configparser
 import difflib
 import gzip
 import hashlib
@@ -30,6 +29,7 @@ from urllib3.util import Retry
 
 from koji_containerbuild.contract.plan import RepoFile
 from koji_containerbuild.errors import BadRequest, ContainerBuildError, NotFound, ServiceError
+from koji_containerbuild.rules.repos import read_repo_file
 from koji_containerbuild.source.primary_xml import Newest, NotMetadata, newest, primary_file
 from koji_containerbuild.source.primary_xml import max_evr as newer
 
@@ -38,7 +38,6 @@ LARGEST = 256 * 1024**2  # bytes of primary.xml, packed
 SMALL = 1024**2  # bytes of repomd.xml and of a mirror list
 MIRRORS = 5  # of a list, that are tried
 TIMEOUT = 60  # seconds of silence
-OFF = ("0", "no", "false", "off")
 
 
 @dataclass(frozen=True)
@@ -93,21 +92,15 @@ def _is_repo(file: RepoFile) -> bool:
 
 def sections(file: RepoFile, arch: str) -> Iterator[Repo]:
     """The enabled repos of a file. Raises BadRequest for one that cannot be asked from here."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(file.text)
-    except configparser.Error as error:
-        raise BadRequest(f"{file.url or file.name} is not a .repo file.") from error
-    for name in parser.sections():
-        section = parser[name]
-        if name == "main" or section.get("enabled", "1").strip().lower() in OFF:
+    for section in read_repo_file(file.text, file.url or file.name):
+        name = section.name
+        if name == "main" or section.is_off("enabled"):
             continue
-        urls = re.split(r"[\s,]+", section.get("baseurl", "").strip())
         repo = Repo(
             name=name,
-            urls=tuple(_plain(url, name, arch) for url in urls if url),
-            mirrorlist=_plain(section.get("mirrorlist", "").strip(), name, arch),
-            proxy=section.get("proxy", "").strip(),
+            urls=tuple(_plain(url, name, arch) for url in section.words("baseurl")),
+            mirrorlist=_plain(section.values.get("mirrorlist", ""), name, arch),
+            proxy=section.values.get("proxy", ""),
         )
         if not repo.urls and not repo.mirrorlist:
             raise BadRequest(
