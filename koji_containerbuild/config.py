@@ -8,36 +8,21 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from koji_containerbuild.errors import ConfigError
+from koji_containerbuild.rules.levels import Level
+from koji_containerbuild.rules.signatures import key_ids
 
 VARIABLE = "KOJI_CONTAINERBUILD_CONFIG"  # environment variable with the path of the file
-
-
-@dataclass(frozen=True)
-class MailConfig:
-    """[mail]: who is told of the end of a build."""
-
-    host: str = ""  # of the mail relay; empty: no mail
-    port: int = 25
-    tls: bool = False  # STARTTLS, and nothing without it
-    from_address: str = ""
-    to_submitter: bool = False
-    to_owner: bool = False  # of the package, in the destination tag
-    domain: str = ""  # behind the names of Koji's users
-    additional: tuple[str, ...] = ()  # addresses that get every mail
-    errors_to: tuple[str, ...] = ()  # addresses that get those of failed builds
-    web_url: str = ""  # of koji web, for a link to the task
-
-
-Level = Literal["ignore", "warn", "fail"]  # of a rule that a site may be strict about
 DEFAULT_PATH = Path("/etc/koji-containerbuild/builder.conf")
+Positive = Annotated[int, 1]  # with the least that makes sense; of a plain number that is 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,7 @@ class RegistryConfig:
     insecure: bool = False  # plain http
     ca_file: str = ""  # bundle of CAs that registries are checked with; empty: the system's
     auth_file: str = ""  # docker's or podman's auth.json; empty: anonymous
-    timeout: int = 60  # seconds, for one request
+    timeout: Positive = 60  # seconds, for one request
 
 
 @dataclass(frozen=True)
@@ -126,15 +111,31 @@ class FilesConfig:
     cache_mib: int = 10240  # files that were not used for the longest time go first
     max_files: int = 1000  # of one build
     max_file_mib: int = 10240
-    file_seconds: int = 3600  # for one file
+    file_seconds: Positive = 3600  # for one file
+
+
+@dataclass(frozen=True)
+class MailConfig:
+    """[mail]: who is told of the end of a build."""
+
+    host: str = ""  # of the mail relay; empty: no mail
+    port: Positive = 25
+    tls: bool = False  # STARTTLS, and nothing without it
+    from_address: str = ""
+    to_submitter: bool = False
+    to_owner: bool = False  # of the package, in the destination tag
+    domain: str = ""  # behind the names of Koji's users
+    additional: tuple[str, ...] = ()  # addresses that get every mail
+    errors_to: tuple[str, ...] = ()  # addresses that get those of failed builds
+    web_url: str = ""  # of koji web, for a link to the task
 
 
 @dataclass(frozen=True)
 class LimitsConfig:
     """[limits]: what a build may use."""
 
-    default_build_seconds: int = 10800
-    max_build_seconds: int = 21600
+    default_build_seconds: Positive = 10800
+    max_build_seconds: Positive = 21600
     image_size_mib: int = 0  # of all layers, uncompressed; 0: any
 
 
@@ -142,7 +143,7 @@ class LimitsConfig:
 class SignaturesConfig:
     """[signatures]: of the packages in finished images; [signing_keys] has the keys."""
 
-    policy: str = "ignore"  # ignore | warn | fail
+    policy: Level = "ignore"
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,9 @@ class BuildrootConfig:
 
     storage: Path = Path("/var/lib/koji-containerbuild/containers")
     driver: str = "overlay"
-    isolation: str = "oci"  # oci | chroot
+    isolation: Literal["oci", "chroot"] = "oci"
     runtime: str = ""  # runc, crun …; empty: the first that works
-    network: str = "private"  # of RUN: host | private | none
+    network: Literal["private", "host", "none"] = "private"  # of RUN
     min_free_mib: int = 4096  # below that, images that nobody uses are removed from the store
 
 
@@ -174,7 +175,8 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     buildroot: BuildrootConfig = field(default_factory=BuildrootConfig)
     signatures: SignaturesConfig = field(default_factory=SignaturesConfig)
-    signing_keys: Mapping[str, str] = field(default_factory=dict)  # pattern of targets → key ids
+    # Key ids by pattern of targets.
+    signing_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
     equal_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # groups by any name
 
@@ -215,8 +217,10 @@ def load(path: Path) -> Config:
         if name not in hints:
             raise ConfigError(f"{path}: unknown section [{name}].", do=_nearest(name, hints))
         given = dict(parser.items(name))
-        if name in ("labels", "signing_keys"):
+        if name == "labels":
             sections[name] = given
+        elif name == "signing_keys":
+            sections[name] = {key: _keys(key, text, path) for key, text in given.items()}
         elif name == "equal_labels":
             sections[name] = {key: _group(key, text, path) for key, text in given.items()}
         else:
@@ -224,6 +228,7 @@ def load(path: Path) -> Config:
     config = Config(**sections)
     _check_info_url(config.naming.info_url, path)
     _check_mail(config.mail, path)
+    _check_limits(config.limits, path)
     return config
 
 
@@ -234,6 +239,16 @@ def _group(key: str, text: str, path: Path) -> tuple[str, ...]:
             f"{path}: {key} in [equal_labels] is '{text}'.", do="Name two labels or more."
         )
     return names
+
+
+def _keys(target: str, text: str, path: Path) -> tuple[str, ...]:
+    try:
+        return key_ids(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: {target} in [signing_keys] has '{error}', which is no key id.",
+            do="Write the last 16 digits of the key's fingerprint.",
+        ) from error
 
 
 def _check_info_url(url: str, path: Path) -> None:
@@ -254,8 +269,17 @@ def _check_mail(mail: MailConfig, path: Path) -> None:
         )
 
 
+def _check_limits(limits: LimitsConfig, path: Path) -> None:
+    if limits.default_build_seconds > limits.max_build_seconds:
+        raise ConfigError(
+            f"{path}: default_build_seconds in [limits] is {limits.default_build_seconds}, more "
+            f"than max_build_seconds, {limits.max_build_seconds}.",
+            do="Every build would be refused: set both.",
+        )
+
+
 def _section(kind: Any, given: Mapping[str, str], path: Path, section: str) -> Any:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     values = {}
     for key, text in given.items():
         if key not in hints:
@@ -276,17 +300,28 @@ def _read(hint: Any, text: str) -> Any:
         except KeyError as error:
             raise ValueError("write true or false") from error
     if hint in (int, float):
-        try:
-            return hint(text)
-        except ValueError as error:
-            raise ValueError("write a number") from error
+        return _number(hint, text, 0)
+    if get_origin(hint) is Annotated:
+        return _number(hint.__origin__, text, hint.__metadata__[0])
     if get_origin(hint) is Literal:
         if text not in get_args(hint):
-            raise ValueError(f"write {', '.join(get_args(hint))}")
+            close = difflib.get_close_matches(text.lower(), get_args(hint), 1)
+            meant = f"; did you mean '{close[0]}'" if close else ""
+            raise ValueError(f"write {', '.join(get_args(hint))}{meant}")
         return text
     if hint is Path or hint is str:
         return hint(text)
     return tuple(text.replace(",", " ").split())
+
+
+def _number(kind: Any, text: str, least: int) -> Any:
+    try:
+        number = kind(text)
+    except ValueError as error:
+        raise ValueError("write a number") from error
+    if not math.isfinite(number) or number < least:
+        raise ValueError(f"write a number from {least} on")
+    return number
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

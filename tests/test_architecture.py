@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "rules": {"errors"},
     "contract": {"rules", "errors"},
-    "config": {"errors"},
+    "config": {"rules", "errors"},
     "console": {"contract", "rules", "errors"},
     "source": {"contract", "rules", "errors"},
     "registry": {"config", "rules", "errors"},

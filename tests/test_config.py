@@ -27,14 +27,14 @@ def test_every_type_of_value_is_read(tmp_path: Path):
         tmp_path,
         "[builder]\nwork_dir = /srv/x\n[registry]\ninsecure = Yes\ntimeout = 7\n"
         "url = r:5000\n[parents]\nallowed_registries = a.io, b.io c.io\n"
-        "[signing_keys]\nf43-* = A1b2 c3\n"
+        "[signing_keys]\nf43-* = 0xA1B2c3d4 829b606631645531\n"
         "[labels]\nVendor = A = B; C %(x)s\ncom.example:x = #1\n",
     )
     assert config.builder.work_dir == Path("/srv/x")
     assert config.registry.insecure is True
     assert config.registry.timeout == 7
     assert config.parents.allowed_registries == ("a.io", "b.io", "c.io")
-    assert config.signing_keys == {"f43-*": "A1b2 c3"}
+    assert config.signing_keys == {"f43-*": ("a1b2c3d4", "829b606631645531")}
     assert config.labels == {"Vendor": "A = B; C %(x)s", "com.example:x": "#1"}
 
 
@@ -52,6 +52,15 @@ def test_every_type_of_value_is_read(tmp_path: Path):
         ("url = x\n", "not an INI file"),
         ("[registry]\nurl = a\nurl = b\n", "not an INI file"),
         ("[registry]\nurl\n", "not an INI file"),
+        ("[signatures]\npolicy = fial\n", r"\[signatures\] is 'fial': .* did you mean 'fail'"),
+        ("[buildroot]\nnetwork = hsot\n", "is 'hsot': write private, host, none; .* 'host'"),
+        ("[buildroot]\nisolation = zzz\n", "isolation .* is 'zzz': write oci, chroot[.]"),
+        ("[files]\nmax_file_mib = -1\n", "max_file_mib .* is '-1': write a number from 0 on"),
+        ("[files]\nfile_seconds = 0\n", "file_seconds .* is '0': write a number from 1 on"),
+        ("[builder]\ntask_weight = nan\n", "is 'nan': write a number from 0 on"),
+        ("[limits]\nmax_build_seconds = 60\n", "default_build_seconds .* is 10800, more than"),
+        ("[signing_keys]\nf43 = aaaaaaaa abc\n", r"f43 in \[signing_keys\] has 'abc'"),
+        ("[signing_keys]\nf43 = aaaaaaaag\n", "has 'aaaaaaaag', which is no key id. Write"),
         (b"[registry]\nurl = \xff\n", "not an INI file"),
     ],
 )

@@ -38,7 +38,8 @@ from koji_containerbuild.buildroot.step import Steps
 from koji_containerbuild.buildroot.tools import Builder, BuildJob, Tools
 from koji_containerbuild.contract.image import ArchImage, Rpm
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.contract.plan import IGNORE, BuildPlan
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.rules.levels import IGNORE
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST, sha256
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.dockerfile import Dockerfile, parse

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from koji_containerbuild.contract.codec import from_json, to_json
+from koji_containerbuild.rules.levels import IGNORE
 from koji_containerbuild.rules.nvr import NVR
 
 VERSION = 1
-IGNORE, WARN, FAIL = "ignore", "warn", "fail"  # policies
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Checks:
 
     tests: tuple[str, ...] = ()  # commands for /bin/sh -c in the image
     max_size: int = 0  # bytes of all layers, uncompressed; 0: any
-    signatures: str = IGNORE  # IGNORE, WARN or FAIL: what becomes of packages signed otherwise
-    keys: tuple[str, ...] = ()  # ids that packages may be signed with, 8 or 16 hex digits
+    signatures: str = IGNORE  # a rules.levels.Level: what becomes of packages signed otherwise
+    keys: tuple[str, ...] = ()  # ids that packages may be signed with, 8, 16 or 40 hex digits
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from koji_containerbuild.contract.plan import IGNORE, BuildPlan, Checks
+from koji_containerbuild.contract.plan import BuildPlan, Checks
 from koji_containerbuild.rules.labels import ARCH
+from koji_containerbuild.rules.levels import IGNORE
 
 WIDTH = 12  # characters of the column of names
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from koji_containerbuild.config import Config
-from koji_containerbuild.contract.plan import FAIL, IGNORE, WARN, Checks
+from koji_containerbuild.contract.plan import Checks
 from koji_containerbuild.errors import ConfigError
+from koji_containerbuild.rules.levels import IGNORE
 from koji_containerbuild.rules.signatures import keys_of
 from koji_containerbuild.source.settings import Settings
 
@@ -12,19 +13,9 @@ MIB = 1024 * 1024
 
 
 def checks(target: str, settings: Settings, config: Config) -> Checks:
-    """Raises ConfigError: a policy or key that is none, or a policy without keys for the target."""
+    """Raises ConfigError for a policy without keys for the target."""
     policy = config.signatures.policy
-    if policy not in (IGNORE, WARN, FAIL):
-        raise ConfigError(
-            f"policy in [signatures] is '{policy}'.", do=f"Write {IGNORE}, {WARN} or {FAIL}."
-        )
-    try:
-        keys = keys_of(target, config.signing_keys) if policy != IGNORE else ()
-    except ValueError as error:
-        raise ConfigError(
-            f"[signing_keys] has '{error}' for the target {target}, which is no key id.",
-            do="Write the last 16 digits of the key's fingerprint.",
-        ) from error
+    keys = keys_of(target, config.signing_keys) if policy != IGNORE else ()
     if policy != IGNORE and not keys:
         raise ConfigError(
             f"policy in [signatures] is '{policy}', and [signing_keys] has no keys for the target "

@@ -12,6 +12,7 @@ from koji_containerbuild.errors import BuildFailed
 from koji_containerbuild.koji_api.rpms import strangers
 from koji_containerbuild.koji_api.session import Session
 from koji_containerbuild.rules.changes import evr
+from koji_containerbuild.rules.levels import FAIL, IGNORE, WARN
 from koji_containerbuild.rules.same_packages import Installed, differing
 
 SHOWN = 20  # packages in one message
@@ -31,7 +32,7 @@ def check_packages(
     """Raises BuildFailed, naming packages, where the site wants that."""
     ours = {rpm for image in images for rpm in image.rpms}
     hosts = {rpm for image in images for rpm in image.buildroot.rpms}
-    asked = policy.foreign_signature != "ignore"
+    asked = policy.foreign_signature != IGNORE
     found = strangers(session, [*ours, *hosts], signatures=asked)
     kinds = (
         (policy.differs_from_koji, found.differ, "are not those that Koji has under these names"),
@@ -39,12 +40,12 @@ def check_packages(
         (policy.foreign_signature, found.foreign, "are signed with a key that Koji has not"),
     )
     say = [(level, _sentence(rpms & ours, what)) for level, rpms, what in kinds if rpms & ours]
-    failed = [text for level, text in say if level == "fail"]
+    failed = [text for level, text in say if level == FAIL]
     if failed:
         raise BuildFailed(
             "\n".join(failed), do="Install them from the repo of the build tag (no --repo-url)."
         )
-    return Packages(found.differ, tuple(text for level, text in say if level == "warn"))
+    return Packages(found.differ, tuple(text for level, text in say if level == WARN))
 
 
 def check_same(plan: BuildPlan, images: Sequence[ArchImage], may_differ: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from koji_containerbuild.contract.plan import ParentBuild
 from koji_containerbuild.errors import BadRequest, BuildCancelled
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.parents import Name, builds_of_images
+from koji_containerbuild.rules.levels import FAIL, IGNORE, WARN
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.rules.parents import Candidate, KojiImage, doubt, in_place_of
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -24,10 +25,10 @@ def origins(images: Sequence[Candidate], task: Task, tools: Tools, scratch: bool
     A scratch build waits for nobody, and is only warned.
     """
     policy = tools.config.parents
-    seconds = 0 if scratch or policy.provenance == "ignore" else policy.wait_seconds
+    seconds = 0 if scratch or policy.provenance == IGNORE else policy.wait_seconds
     builds = _when_done([image.nvr for image in images if image.nvr], seconds, task, tools)
     found: list[Optional[ParentBuild]] = []
-    told: dict[str, list[str]] = {"ignore": [], "warn": [], "fail": []}
+    told: dict[str, list[str]] = {IGNORE: [], WARN: [], FAIL: []}
     for image in images:
         build = builds.get(image.nvr or "")
         why_not = doubt(image, build)
@@ -35,13 +36,13 @@ def origins(images: Sequence[Candidate], task: Task, tools: Tools, scratch: bool
             level = policy.digest_mismatch if why_not.digest else policy.provenance
             told[level].append(why_not.text)
         found.append(ParentBuild(build.id, build.nvr) if build and not why_not else None)
-    if told["fail"] and not scratch:
+    if told[FAIL] and not scratch:
         raise BadRequest(
-            " ".join(told["fail"]),
+            " ".join(told[FAIL]),
             do="Here a parent must be the image of the Koji build that it names; --scratch builds "
             "without.",
         )
-    return Origins(tuple(found), (*told["fail"], *told["warn"]))
+    return Origins(tuple(found), (*told[FAIL], *told[WARN]))
 
 
 def _when_done(

@@ -7,8 +7,9 @@ import pytest
 from koji_containerbuild.buildroot.stages.check_signatures import SHOWN, check_signatures
 from koji_containerbuild.buildroot.stages.check_size import MIB, check_size
 from koji_containerbuild.contract.image import Rpm
-from koji_containerbuild.contract.plan import FAIL, WARN, Checks
+from koji_containerbuild.contract.plan import Checks
 from koji_containerbuild.errors import BuildFailed
+from koji_containerbuild.rules.levels import FAIL, WARN
 
 KEY = "829b606631645531"
 

@@ -22,9 +22,10 @@ from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.contract.image import ArchImage
 from koji_containerbuild.contract.outcome import Failure, Outcome
-from koji_containerbuild.contract.plan import FAIL, WARN, BuildPlan, Checks, Parent, RepoFile
+from koji_containerbuild.contract.plan import BuildPlan, Checks, Parent, RepoFile
 from koji_containerbuild.registry.artifact import pull_artifact
 from koji_containerbuild.registry.client import Registry, RegistrySettings
+from koji_containerbuild.rules.levels import FAIL, WARN
 from koji_containerbuild.rules.manifests import (
     DOCKER_LIST,
     DOCKER_MANIFEST,

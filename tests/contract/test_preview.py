@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from koji_containerbuild.contract.plan import WARN, Checks, Download, Parent, RepoFile, SourceFile
+from koji_containerbuild.contract.plan import Checks, Download, Parent, RepoFile, SourceFile
 from koji_containerbuild.contract.preview import lines, preview
+from koji_containerbuild.rules.levels import WARN
 from tests.fakes.plans import PLAN
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -70,6 +70,23 @@ def as_written(value: Any) -> str:
 def test_the_page_on_operating_has_each_key_with_its_default(section: str, key: str, default: Any):
     table = rows(sections((DOCS / "operating.md").read_text(), "###")[f"[{section}]"])
     assert {row[0]: row[2] for row in table}[key] == as_written(default)
+
+
+TYPES = {int: ("number", "seconds"), float: ("number",), bool: ("true, false",), Path: ("path",)}
+
+
+def types_of(hint: Any) -> tuple[str, ...]:
+    """What the column `type` may say of a key."""
+    if get_origin(hint) is Literal:
+        return (", ".join(get_args(hint)),)
+    return ("list",) if get_origin(hint) is tuple else TYPES.get(hint, ("text", "path"))
+
+
+@pytest.mark.parametrize(("section", "key", "default"), config_keys())
+def test_the_page_on_operating_has_the_type_of_each_key(section: str, key: str, default: Any):
+    hint = get_type_hints(get_type_hints(Config)[section])[key]
+    table = rows(sections((DOCS / "operating.md").read_text(), "###")[f"[{section}]"])
+    assert {row[0]: row[1] for row in table}[key] in types_of(hint)
 
 
 def test_the_page_on_operating_has_no_other_keys():

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import Optional
 
 from koji_containerbuild.contract.image import Rpm
-from koji_containerbuild.contract.plan import FAIL, Checks
+from koji_containerbuild.contract.plan import Checks
 from koji_containerbuild.errors import BuildFailed
-from koji_containerbuild.rules.signatures import is_allowed
+from koji_containerbuild.rules.levels import FAIL
+from koji_containerbuild.rules.signatures import signed_with
 
 SHOWN = 20  # packages that are named; the log of a task's error is no place for thousands
 
@@ -29,7 +30,7 @@ def check_signatures(
         if from_scratch:
             return ()
         return _told("The image has no RPM database, so nothing is known of its packages.", checks)
-    foreign = [rpm for rpm in rpms if not is_allowed(rpm.signature, checks.keys)]
+    foreign = [rpm for rpm in rpms if not signed_with(rpm.signature, checks.keys)]
     if not foreign:
         return ()
     named = [f"{rpm.nvra} ({_signed(rpm)})" for rpm in foreign[:SHOWN]]
