@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import koji
+import koji.tasks
 import pytest
 
 from tests.fakes.hub import FakeHub
@@ -195,3 +196,10 @@ print(sorted(new - set(sys.stdlib_module_names)), sorted(parts))
         "koji_containerbuild.errors",
         "koji_containerbuild.rules",
     }
+
+
+@pytest.mark.parametrize("opts", [{**ASKED, "scratch": True}, {"git_branch": "main"}])
+def test_policies_and_kojiweb_read_the_request_by_name(hub, opts):
+    """The hub's channel and priority policies see source, target and scratch by this."""
+    params = koji.tasks.parse_task_params("buildContainer", [SOURCE, "f43-containers", opts])
+    assert params == {"src": SOURCE, "target": "f43-containers", "opts": opts}
