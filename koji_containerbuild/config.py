@@ -85,7 +85,7 @@ class PackagesConfig:
 
     differs_from_koji: Level = "warn"  # another RPM than the one that Koji has under that name
     unknown_to_koji: Level = "ignore"  # not built in this Koji
-    foreign_signature: Level = "ignore"  # signed with a key that Koji has no signature of it with
+    foreign_signature: Level = "warn"  # signed with a key that Koji has no signature of it with
     may_differ: tuple[str, ...] = ()  # patterns of names that need not be the same on all arches
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
 from koji_containerbuild import __version__
 from koji_containerbuild.buildroot.programs import output
-from koji_containerbuild.buildroot.stages.list_rpms import query
+from koji_containerbuild.buildroot.stages.list_rpms import databases, query
 from koji_containerbuild.buildroot.tools import Builder
 from koji_containerbuild.contract.image import Buildroot, Rpm, Tool
 
@@ -22,7 +21,7 @@ def describe(builder: Builder) -> Buildroot:
         arch=system.machine,
         container="none" if not Path("/run/.containerenv").exists() else "oci",
         tools=(Tool("koji-containerbuild", __version__), Tool("git", _git()), *builder.tools()),
-        rpms=_rpms(),
+        rpms=installed(Path("/")),
     )
 
 
@@ -40,8 +39,9 @@ def _git() -> str:
     return output(["git", "--version"]).decode().split()[2]
 
 
-def _rpms() -> tuple[Rpm, ...]:
-    for place in ("/usr/lib/sysimage/rpm", "/var/lib/rpm"):
-        if os.path.exists(f"{place}/rpmdb.sqlite"):
-            return query(Path(place))
+def installed(root: Path) -> tuple[Rpm, ...]:
+    """The packages of this place. Its database is trusted, and large: it is read where it is."""
+    for database in databases(root):
+        if rpms := query(database.parent):
+            return rpms
     return ()

@@ -8,7 +8,7 @@ we look first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,10 @@ class Strangers:
     foreign: frozenset[Rpm]  # signed with a key with which Koji has no signature of it
 
 
-def strangers(session: Session, rpms: Iterable[Rpm], *, signatures: bool) -> Strangers:
-    """Two requests at most for each thousand; `signatures`: whether these are asked for."""
+def strangers(
+    session: Session, rpms: Iterable[Rpm], *, signed: Collection[Rpm] = frozenset()
+) -> Strangers:
+    """Two requests at most for each thousand; `signed`: those whose signatures are asked for."""
     asked = [rpm for rpm in dict.fromkeys(rpms) if has_checksum(rpm)]
     with asking("tell about the packages of the image"):
         with session.multicall(strict=True, batch=BATCH) as call:
@@ -37,10 +39,8 @@ def strangers(session: Session, rpms: Iterable[Rpm], *, signatures: bool) -> Str
         known = {rpm: answer.result for rpm, answer in answers.items() if answer.result}
         differ = {rpm for rpm, found in known.items() if found["payloadhash"] != rpm.sigmd5}
         ours = {rpm: found for rpm, found in known.items() if not found["external_repo_id"]}
-        foreign = set()
-        if signatures:
-            signed = {rpm: of for rpm, of in ours.items() if rpm.signature and rpm not in differ}
-            foreign = _foreign(session, signed)
+        same = {rpm: of for rpm, of in ours.items() if rpm in signed and rpm not in differ}
+        foreign = _foreign(session, {rpm: of for rpm, of in same.items() if rpm.signature})
     unknown = {rpm for rpm in asked if rpm not in ours}
     return Strangers(frozenset(differ), frozenset(unknown), frozenset(foreign))
 

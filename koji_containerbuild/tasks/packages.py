@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from koji_containerbuild.config import PackagesConfig
@@ -32,8 +32,8 @@ def check_packages(
     """Raises BuildFailed, naming packages, where the site wants that."""
     ours = {rpm for image in images for rpm in image.rpms}
     hosts = {rpm for image in images for rpm in image.buildroot.rpms}
-    asked = policy.foreign_signature != IGNORE
-    found = strangers(session, [*ours, *hosts], signatures=asked)
+    signed = ours if policy.foreign_signature != IGNORE else set()
+    found = strangers(session, [*ours, *hosts], signed=signed)
     kinds = (
         (policy.differs_from_koji, found.differ, "are not those that Koji has under these names"),
         (policy.unknown_to_koji, found.unknown, "were not built in this Koji"),
@@ -45,7 +45,18 @@ def check_packages(
         raise BuildFailed(
             "\n".join(failed), do="Install them from the repo of the build tag (no --repo-url)."
         )
-    return Packages(found.differ, tuple(text for level, text in say if level == WARN))
+    warnings = [text for level, text in say if level == WARN]
+    return Packages(found.differ, (*_without_database(images), *warnings))
+
+
+def _without_database(images: Sequence[ArchImage]) -> Iterator[str]:
+    """On scratch there need not be one."""
+    arches = [
+        image.arch for image in images if not image.has_rpm_database and image.parent_config_digest
+    ]
+    if arches:
+        of = "" if len(arches) == len(images) else f" for {', '.join(arches)}"
+        yield f"The image{of} has no RPM database: Koji will know none of its packages."
 
 
 def check_same(plan: BuildPlan, images: Sequence[ArchImage], may_differ: Collection[str]) -> None:

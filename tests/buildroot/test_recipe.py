@@ -372,7 +372,7 @@ def test_with_the_policy_warn_the_report_says_it_of_the_arch(site: Site, tree: P
 def test_an_image_without_a_database_is_warned_of_unless_it_is_from_scratch(site: Site):
     image, _ = site.report(checked(site, "FROM fedora:43\n", signatures=WARN, keys=("a1b2c3d4",)))
     assert image.warnings == (
-        "x86_64: The image has no RPM database, so nothing is known of its packages.",
+        "x86_64: The image has no RPM database, so nothing is known of signatures.",
     )
     assert not image.has_rpm_database
     plan = dataclasses.replace(

@@ -6,10 +6,12 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from koji_containerbuild.buildroot.host import installed
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.buildroot.stages.list_rpms import _is_key, _rpm, list_rpms, query
 from koji_containerbuild.errors import ConfigError, ServiceError
@@ -70,6 +72,20 @@ def test_a_place_that_is_a_link_to_the_other_is_the_same_database(tree: Path):
     shutil.move(tree / NEW, tree / OLD)
     (tree / NEW).symlink_to("../../../var/lib/rpm")
     assert len(list_rpms(tree)) == 2
+
+
+def test_the_packages_of_the_builder_are_found_in_both_places(tree: Path):
+    with tempfile.TemporaryDirectory() as folder:  # a place that everybody may read, as a host's
+        os.chmod(folder, 0o755)
+        root = shutil.copytree(tree, Path(folder) / "root")
+        (root / OLD).mkdir(parents=True)
+        (root / OLD / "Packages").write_bytes(b"not looked at: the other place has packages")
+        assert installed(root) == list_rpms(tree)
+        shutil.rmtree(root / OLD)
+        shutil.move(root / NEW, root / OLD)
+        assert installed(root) == list_rpms(tree)
+        shutil.rmtree(root / OLD)
+        assert installed(root) == ()
 
 
 @pytest.mark.skipif(not shutil.which("db5.3_load"), reason="db5.3-util is not installed")

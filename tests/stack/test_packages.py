@@ -32,5 +32,6 @@ def test_each_kind_of_stranger_is_told_from_kojis_own(builds: Builds):
     foreign = Rpm(
         *(known.name, known.version, known.release, None, known.arch, known.sigmd5, "f" * 8)
     )
-    found = strangers(hub, [known, other, mine, foreign], signatures=True)
+    rpms = [known, other, mine, foreign]
+    found = strangers(hub, rpms, signed=rpms)
     assert (found.differ, found.unknown, found.foreign) == ({other}, {mine}, {foreign})

@@ -65,6 +65,7 @@ from tests.fakes.file_server import file_server
 from tests.fakes.git import GitRepo, old_server
 from tests.fakes.koji_session import STATES, FakeKojiSession
 from tests.fakes.registry import FakeRegistry, Fault
+from tests.fakes.rpms import no_packages
 from tests.fakes.yum_repo import package, serving
 
 HUB = "https://koji.example.com/kojihub"
@@ -190,7 +191,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         source = GitRepo(tmp_path / "source")
         with Registry(RegistrySettings(insecure=(fake.host,)), sleep=lambda s: None) as registry:
             builder = FakeBuilder(registry)
-            base = builder._on(builder.images["scratch"], {"etc/os-release": b"x"}, 1, "base")
+            base = builder._on(builder.images["scratch"], no_packages(), 1, "base")
             push(registry, Pullspec(fake.host, "fedora", "43"), base)
             with old_server(source.folder) as url:
                 site = Site(FakeKojiSession(), fake, registry, source, url, tmp_path)
@@ -261,7 +262,7 @@ def test_labels_that_disagree_are_mended_with_a_warning(site: Site):
 
 def test_old_spellings_of_the_parent_tell_of_the_image(site: Site):
     builder = FakeBuilder(site.registry)
-    base = builder._on(builder.images["scratch"], {"x": b"x"}, 1, "base")
+    base = builder._on(builder.images["scratch"], {"x": b"x", **no_packages()}, 1, "base")
     base.config["config"] = {"Labels": {"Version": "43", "Architecture": "s390x"}}
     push(site.registry, Pullspec(site.fake.host, "fedora", "43"), base)
     assert "user_warnings" not in site.run()

@@ -98,6 +98,30 @@ def test_an_unsigned_rpm_has_no_foreign_signature(hub: FakeKojiSession):
     assert not check_packages([image(rpm(hub, "bash", signature=None))], FAIL, hub).warnings
 
 
+def test_a_foreign_signature_is_warned_of_where_the_site_says_nothing(hub: FakeKojiSession):
+    foreign, unsigned = rpm(hub, "bash", signature="f" * 16), rpm(hub, "jq", signature=None)
+    (warning,) = check_packages([image(foreign, unsigned)], PackagesConfig(), hub).warnings
+    assert warning.endswith("signed with a key that Koji has not: bash-1.0-1.x86_64.")
+
+
+def test_signatures_on_the_builder_are_not_asked_for(hub: FakeKojiSession):
+    hub.refuse["queryRPMSigs"] = [ConnectionError("asked")]
+    assert not check_packages([image(host=(rpm(hub, "bash"),))], PackagesConfig(), hub).warnings
+
+
+def test_an_image_without_an_rpm_database_is_warned_of_unless_it_is_from_scratch(
+    hub: FakeKojiSession,
+):
+    two = [replace(one, has_rpm_database=False) for one in (image(), image(arch="aarch64"))]
+    assert not check_packages(two, PackagesConfig(), hub).warnings
+    here, there = (replace(one, parent_config_digest="sha256:p") for one in two)
+    words = "has no RPM database: Koji will know none of its packages."
+    assert check_packages([here, there], PackagesConfig(), hub).warnings == (f"The image {words}",)
+    has = replace(here, has_rpm_database=True)
+    (warning,) = check_packages([has, there], PackagesConfig(), hub).warnings
+    assert warning == f"The image for aarch64 {words}"
+
+
 def test_a_key_in_the_database_is_no_package(hub: FakeKojiSession):
     key = rpm(hub, "gpg-pubkey", sigmd5="(none)", signature=None)
     assert not check_packages([image(key)], FAIL, hub).warnings
@@ -111,9 +135,13 @@ def test_one_rpm_on_two_arches_is_asked_for_once(hub: FakeKojiSession):
             asked.append(info["name"])
             return hub.getRPM(info)
 
+        def queryRPMSigs(self, rpm_id):  # noqa: N802
+            asked.append(rpm_id)
+            return hub.queryRPMSigs(rpm_id)
+
     noarch = rpm(hub, "bash")
     check_packages([image(noarch), image(noarch, arch="aarch64")], PackagesConfig(), Counting())
-    assert asked == ["bash"]
+    assert asked == ["bash", 1]
 
 
 def test_many_packages_are_shortened(hub: FakeKojiSession):

@@ -13,6 +13,7 @@ from koji_containerbuild.errors import BadRequest, BuildCancelled
 from koji_containerbuild.rules.pullspec import Pullspec
 from tests.fakes.builder import FakeBuilder, push
 from tests.fakes.koji_session import STATES
+from tests.fakes.rpms import no_packages
 from tests.tasks.test_build import LABELS, Site, site
 
 __all__ = ["site"]
@@ -23,7 +24,9 @@ WEB = f"FROM fedora:43\n{LABELS}"
 def parent(site: Site, tag: str = "43", repository: str = "fedora", **labels: str) -> str:
     """An image that says which build it is; its digest."""
     builder = FakeBuilder(site.registry)
-    image = builder._on(builder.images["scratch"], {"etc/x": tag.encode()}, 1, "base")
+    image = builder._on(
+        builder.images["scratch"], {"etc/x": tag.encode(), **no_packages()}, 1, "base"
+    )
     names = {"com.redhat.component": "fedora-container", "version": "43", "release": "7"}
     image.config["config"] = {"Labels": {**names, **labels}}
     return push(site.registry, Pullspec(site.fake.host, repository, tag), image)

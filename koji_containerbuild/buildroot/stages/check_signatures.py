@@ -29,7 +29,7 @@ def check_signatures(
     if rpms is None:
         if from_scratch:
             return ()
-        return _told("The image has no RPM database, so nothing is known of its packages.", checks)
+        return _told("The image has no RPM database, so nothing is known of signatures.", checks)
     foreign = [rpm for rpm in rpms if not signed_with(rpm.signature, checks.keys)]
     if not foreign:
         return ()

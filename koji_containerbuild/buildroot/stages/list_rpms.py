@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -39,17 +39,21 @@ def list_rpms(tree: Path) -> Optional[tuple[Rpm, ...]]:
     the new one, often has an empty one or the leavings of a parent.
     """
     found: Optional[tuple[Rpm, ...]] = None
-    for folder in filter(None, [inside(tree, place) for place in PLACES]):
-        for name, backend in BACKENDS.items():
-            if _is_file(folder / name):
-                found = _read(folder / name, backend, f"/{(folder / name).relative_to(tree)}")
-                break
+    for database in databases(tree):
+        found = _read(database, f"/{database.relative_to(tree)}")
         if found:
             break
     return found
 
 
-def _read(database: Path, backend: str, shown: str) -> tuple[Rpm, ...]:
+def databases(tree: Path) -> Iterator[Path]:
+    """The file of the RPM database in each place that has one."""
+    for folder in filter(None, [inside(tree, place) for place in PLACES]):
+        there = [folder / name for name in BACKENDS if _is_file(folder / name)]
+        yield from there[:1]
+
+
+def _read(database: Path, shown: str) -> tuple[Rpm, ...]:
     name = database.name
     with tempfile.TemporaryDirectory(prefix="rpmdb-") as copied:
         copy = Path(copied)
@@ -62,6 +66,7 @@ def _read(database: Path, backend: str, shown: str) -> tuple[Rpm, ...]:
             ) from error
         # An rpm that knows nothing of this kind of database makes an empty one of its own.
         if any((copy / other).exists() for other in BACKENDS if other != name):
+            backend = BACKENDS[name]
             raise ConfigError(
                 f"The RPM database {shown} of the image is of the kind {backend}, which the rpm "
                 f"of {os.uname().nodename} cannot read.",
