@@ -13,6 +13,7 @@ import koji
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.session import Session, asking
 from koji_containerbuild.rules.changes import BuildFacts, ImageFacts, Package, evr, image_facts
+from koji_containerbuild.rules.nvr import name_or_id
 
 COMPLETE = koji.BUILD_STATES["COMPLETE"]
 
@@ -21,8 +22,9 @@ def named_builds(session: Session, words: Sequence[str]) -> list[BuildFacts]:
     """By name-version-release, or by id in digits. Raises BadRequest for what is no image."""
     ids = {}
     for word in words:
+        key = name_or_id(word)
         with asking(f"tell about the build {word}"):
-            found = session.getBuild(int(word) if word.isdecimal() else word)
+            found = session.getBuild(key)
         if not found:
             raise BadRequest(
                 f"There is no build {word}.", do="Give name-version-release, or an id."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Union
 
 from koji_containerbuild.errors import BadRequest, ConfigError
 
@@ -12,6 +13,7 @@ ISOLATED_RELEASE = re.compile(r"[0-9]+\.[0-9]+(?:[._][a-zA-Z0-9]+)*")
 DISTTAG = re.compile(r"\.[a-zA-Z][a-zA-Z0-9]*(?:[._][a-zA-Z0-9]+)*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 LONGEST = 255  # bytes of a file name: each part of the name is a folder of Koji's
+MOST_ID = 2**31 - 1  # of a row in Koji's database
 VERSION = re.compile(r"[A-Za-z0-9+._~^]+")
 
 
@@ -33,12 +35,27 @@ class NVR:
         parts = text.rsplit("-", 2)
         if len(parts) != 3 or not all(parts):
             raise BadRequest(
-                f"'{text}' is not a build name.", do="Write it as NAME-VERSION-RELEASE."
+                f"'{text:.300}' is not a build name.", do="Write it as NAME-VERSION-RELEASE."
             )
         return cls(*parts)
 
     def __str__(self) -> str:
         return f"{self.name}-{self.version}-{self.release}"
+
+
+def name_or_id(text: str) -> Union[str, int]:
+    """How somebody names a build that Koji has: name-version-release, or its id in digits.
+
+    An id beyond Koji's 32 bits is read as a name, and is none. Raises BadRequest.
+
+    >>> name_or_id("fedora-web-1.0-3"), name_or_id("1234")
+    ('fedora-web-1.0-3', 1234)
+    """
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MOST_ID)):
+        number = int(text)
+        if number <= MOST_ID:
+            return number
+    return str(NVR.parse(text))
 
 
 def check_name(component: str, called: str = "The label com.redhat.component") -> str:

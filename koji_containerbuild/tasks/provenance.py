@@ -10,7 +10,7 @@ from koji_containerbuild.errors import BadRequest, BuildCancelled
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.parents import Name, builds_of_images
 from koji_containerbuild.rules.levels import FAIL, IGNORE, WARN
-from koji_containerbuild.rules.nvr import NVR
+from koji_containerbuild.rules.nvr import name_or_id
 from koji_containerbuild.rules.parents import Candidate, KojiImage, doubt, in_place_of
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.parents import Origins, Replacement
@@ -72,9 +72,7 @@ def replacement(name: str, wanted: Pullspec, arches: Sequence[str], tools: Tools
 
     Raises BadRequest.
     """
-    key: Name = int(name) if name.isdecimal() and len(name) < 10 else name
-    if isinstance(key, str):
-        NVR.parse(key)
+    key = name_or_id(name)
     build = builds_of_images(tools.session, [key])[key]
     if build is None:
         raise BadRequest(

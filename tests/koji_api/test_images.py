@@ -109,6 +109,14 @@ def test_a_build_is_named_by_name_or_id(hub: FakeKojiSession):
         named_builds(hub, ["web-1-1", "web-1-2"])
 
 
+@pytest.mark.parametrize("word", ["99999999999999999999", str(2**31), "9" * 5000, "web", "٣"])
+def test_what_can_be_no_build_is_refused_before_koji_is_asked(hub: FakeKojiSession, word: str):
+    """XML-RPC has no numbers beyond 64 bits, and the database none beyond 32."""
+    hub.refuse["getBuild"] = [OverflowError("int exceeds XML-RPC limits")]
+    with pytest.raises(BadRequest, match="is not a build name. Write it as NAME-VERSION-RELEASE"):
+        named_builds(hub, [word])
+
+
 def test_a_package_that_koji_does_not_have_is_told(hub: FakeKojiSession):
     md5 = hub.rpms["tzdata", "1", "1", "noarch"]["payloadhash"]
     known = Package("tzdata", "noarch", "1-1", md5)
