@@ -26,6 +26,7 @@ from koji_containerbuild.contract.plan import BuildPlan, RepoFile
 from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.errors import BadRequest, ContainerBuildError
+from koji_containerbuild.rules.target import LOCAL, check_allowed
 
 MEANT_FOR_KOJI = (
     "scratch",
@@ -66,6 +67,8 @@ def _run(given: argparse.Namespace) -> int:
         config = load(path)
         if not config.registry.url:
             raise BadRequest("No registry to push to.", do="Give --registry.")
+        if given.target != LOCAL:
+            check_allowed(given.target, config.builder.allowed_targets)
         registry = stack.enter_context(open_registry(config))
         output = _Output()
         place = Place(config, choose(config, path), registry, output, work, time.time, read_url)
@@ -118,7 +121,7 @@ def _request(given: argparse.Namespace) -> BuildRequest:
     names = [f.name for f in flags() if hasattr(given, f.name)]
     options = {name: getattr(given, name) for name in names if getattr(given, name)}
     options["scratch"] = True  # as every build is whose release number nobody gives out
-    return BuildRequest.read(given.source, "local", options, on_this_machine=True)
+    return BuildRequest.read(given.source, given.target, options, on_this_machine=True)
 
 
 def _read_plan(path: Path) -> BuildPlan:
@@ -172,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         nargs="?",
         help="as Koji takes it: git+https://HOST/REPO#COMMIT; or file:///REPO#COMMIT",
+    )
+    parser.add_argument(
+        "--target",
+        default=LOCAL,
+        metavar="NAME",
+        help="the Koji target whose rules in the configuration apply (default: %(default)s)",
     )
     parser.add_argument("--plan", type=Path, help="build a plan again: plan.json of a Koji task")
     parser.add_argument("--write-plan", type=Path, metavar="FILE", help="keep the plan")

@@ -9,6 +9,8 @@ from typing import Any
 
 from koji_containerbuild.errors import BadRequest
 
+LOCAL = "local"  # the target of a build without Koji, unless it names one
+
 
 def no_such_target(name: str, known: Iterable[str]) -> BadRequest:
     """What to say of a target that is not there.

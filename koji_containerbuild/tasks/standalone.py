@@ -18,6 +18,7 @@ from koji_containerbuild.rules import tags
 from koji_containerbuild.rules.nvr import NVR
 from koji_containerbuild.rules.parents import Candidate
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.rules.target import LOCAL
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks.follow import Logs, follow, succeeded
 from koji_containerbuild.tasks.index import pull_report, push_index
@@ -26,7 +27,6 @@ from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
 from koji_containerbuild.tasks.tools import Place
 
-TARGET = "local"  # in place of a Koji target, in the unique tag
 RELEASE = "0"  # in place of a number that Koji would count
 
 
@@ -85,7 +85,7 @@ def again(plan: BuildPlan, config: Config, now: int) -> BuildPlan:
         destination=replace(
             plan.destination,
             repository=f"{config.registry.url}/{repository}",
-            unique_tag=tags.unique(TARGET, now, secrets.token_hex(3)[:5]),
+            unique_tag=tags.unique(LOCAL, now, secrets.token_hex(3)[:5]),
             primary_tag="",
             floating_tags=(),
         ),
