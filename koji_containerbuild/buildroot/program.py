@@ -65,7 +65,10 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
         with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
             builder = Buildah(config, work, given.arch)
             limits = FetchLimits(
-                config.files.max_file_mib, config.files.file_seconds, config.files.cache_mib
+                config.files.max_file_mib,
+                config.files.file_seconds,
+                config.files.cache_mib,
+                config.artifacts.allowed_domains,
             )
             files = FileCache(config.files.cache, limits, console.say)
             tools = Tools(builder, registry, console, work, files)

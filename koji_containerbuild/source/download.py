@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import requests
 from urllib3.exceptions import HTTPError
 
 from koji_containerbuild.errors import BadRequest
+from koji_containerbuild.rules.repos import is_allowed_host, shown_url
+from koji_containerbuild.source import http
 
 LARGEST = 1024 * 1024  # bytes
-TIMEOUT = 60  # seconds
+SECONDS = 120  # in all
 
 
-def read_url(url: str) -> str:
-    """The text at a URL. Raises BadRequest: the URL is the user's."""
+def read_url(url: str, allowed: Sequence[str] = ()) -> str:
+    """The text at a URL. Raises BadRequest: the URL is the user's.
+
+    `allowed`: the hosts that it may be read from and redirected to; none: any.
+    """
+    way = http.Way(lambda hop: is_allowed_host(hop, allowed), time.monotonic() + SECONDS)
+    data = bytearray()
     try:
-        # As it is sent, so that little cannot become much; `auth`: not by what is in a netrc.
-        plain = {"Accept-Encoding": "identity"}
-        with requests.get(
-            url, headers=plain, auth=lambda r: r, timeout=TIMEOUT, stream=True
-        ) as answer:
+        with http.get(url, way) as answer:
             answer.raise_for_status()
-            data = answer.raw.read(LARGEST + 1, decode_content=False)
+            for block in http.blocks(answer):
+                data += block
+                if len(data) > LARGEST:
+                    raise BadRequest(
+                        f"{shown_url(url)} is larger than {LARGEST} bytes.", do="Give a .repo file."
+                    )
     except (requests.RequestException, HTTPError) as error:
-        raise BadRequest(f"Cannot read {url}: {error}.", do="Check the URL.") from error
-    if len(data) > LARGEST:
-        raise BadRequest(f"{url} is larger than {LARGEST} bytes.", do="Give a .repo file.")
+        raise BadRequest(f"Cannot read {shown_url(url)}: {error}.", do="Check the URL.") from error
     try:
-        return bytes(data).decode()
+        return data.decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(f"{url} is not UTF-8.", do="Give a .repo file.") from error
+        raise BadRequest(f"{shown_url(url)} is not UTF-8.", do="Give a .repo file.") from error

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Optional
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
 
 from koji_containerbuild.contract.plan import Download
 from koji_containerbuild.errors import BadRequest, ServiceError
+from koji_containerbuild.rules.downloads import is_allowed
+from koji_containerbuild.source import http
 
 BLOCK = 256 * 1024  # bytes
 MIB = 1024 * 1024
-TIMEOUT = (10, 60)  # seconds: to connect, and of silence
 ATTEMPTS = 5  # in a row that bring nothing
 BEAT = 10.0  # seconds between two words about one file
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -29,6 +33,7 @@ class FetchLimits:
     file_mib: int
     file_seconds: float
     cache_mib: int
+    places: Sequence[str] = ()  # HOST[:PORT][/PATH] that a server may redirect to, beside itself
 
 
 class _BrokenOff(Exception):
@@ -67,6 +72,13 @@ class Fetching:
             before = self._size()
             try:
                 self._read()
+            except http.Refused as error:
+                raise BadRequest(
+                    f"Cannot fetch {self._name} from {self._wanted.url}: {error}.",
+                    do="Name the place where it is, if this site allows it.",
+                ) from error
+            except http.TooSlow as error:
+                raise self._too_slow() from error
             except (_BrokenOff, requests.RequestException, HTTPError, UnicodeError) as error:
                 failures = 1 if self._size() > before else failures + 1
                 reason = f"{_reason(error)}, with {mib(self._size())} there"
@@ -93,12 +105,9 @@ class Fetching:
         have = self._size()
         if have and have == self._wanted.size:
             return
-        headers = {"Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-        with requests.get(
-            self._wanted.url, headers=headers, auth=lambda r: r, timeout=TIMEOUT, stream=True
-        ) as answer:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        way = http.Way(self._may_ask, time.monotonic() + self._end - self._clock())
+        with http.get(self._wanted.url, way, headers) as answer:
             if answer.status_code == 416 and have:
                 return  # there is no more of it; the checksum tells whether that is all
             self._check_status(answer)
@@ -106,15 +115,23 @@ class Fetching:
                 self._part.truncate(0)
                 have = 0
             length = answer.headers.get("Content-Length", "")
-            total = have + int(length) if length.isdigit() else None
+            total = have + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
             self._check_size(total or 0)
-            for block in _blocks(answer):
+            for block in http.blocks(answer):
                 have += len(block)
                 self._check_size(have)
                 self._part.write(block)
                 self._look_at_the_clock(have, total)
         if total is not None and have < total:
             raise _BrokenOff("the connection broke off")
+
+    def _may_ask(self, url: str) -> bool:
+        """Below the site's places; where the site itself has named a server, also at this one."""
+        places, wanted = self._limits.places, self._wanted.url
+        if is_allowed(url, places):
+            return True
+        same = urlsplit(url).hostname == urlsplit(wanted).hostname
+        return same and not is_allowed(wanted, places)
 
     def _check_status(self, answer: requests.Response) -> None:
         status = answer.status_code
@@ -137,15 +154,18 @@ class Fetching:
     def _look_at_the_clock(self, have: int, total: Optional[int]) -> None:
         now = self._clock()
         if now > self._end:
-            raise ServiceError(
-                f"{self._name} from {self._wanted.url} took more than "
-                f"{self._limits.file_seconds:.0f} s; {mib(have)} are there.",
-                do="Build again: it goes on from there.",
-            )
+            raise self._too_slow()
         if now >= self._spoken + BEAT:
             self._spoken = now
             of = f" of {mib(total)}" if total else ""
             self._say(f"{self._name}: {mib(have)}{of} so far")
+
+    def _too_slow(self) -> ServiceError:
+        return ServiceError(
+            f"{self._name} from {self._wanted.url} took more than "
+            f"{self._limits.file_seconds:.0f} s; {mib(self._size())} are there.",
+            do="Build again: it goes on from there.",
+        )
 
     def _wrong(self, found: Mapping[str, str]) -> BadRequest:
         differs = next(n for n, value in self._wanted.checksums.items() if found[n] != value)
@@ -183,13 +203,6 @@ def _goes_on(answer: requests.Response, have: int) -> bool:
     if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         raise _BrokenOff("the server sent another part than the one that was asked for")
     return True
-
-
-def _blocks(answer: requests.Response) -> Iterator[bytes]:
-    """As they come, so that a slow server cannot keep us from looking at the clock."""
-    read = getattr(answer.raw, "read1", answer.raw.read)  # urllib3 < 2.1 has no read1
-    while block := read(BLOCK, decode_content=False):
-        yield block
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,8 @@ which could hold entities that grow, is refused.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Optional
@@ -16,6 +18,8 @@ from koji_containerbuild.rules.rpm_versions import compare_evr
 BLOCK = 256 * 1024  # bytes
 LARGEST_OPEN = 2 * 1024**3  # bytes of an unpacked primary.xml: three times that of all Fedora
 LONGEST = 1000  # characters of a name, an arch or a checksum
+LONGEST_NAME = 255  # characters of one that is kept
+LONGEST_TOKEN = 1024**2  # bytes; expat before 2.6 reads one again with each block
 MOST_NAMES = 200_000  # that are kept, to find one that is like the one that is missing
 
 
@@ -58,24 +62,27 @@ class Newest:
     names: frozenset[str]  # of all that is there, if it is not
 
 
-def newest(primary: IO[bytes], name: str, arch: str) -> Newest:
-    """The newest RPM of that name for that arch, or noarch. Raises NotMetadata."""
+def newest(primary: IO[bytes], name: str, arch: str, ends: float = math.inf) -> Newest:
+    """The newest RPM of that name for that arch, or noarch.
+
+    `ends`: of the time for it, by time.monotonic(). Raises NotMetadata.
+    """
     evr = ""
     names: set[str] = set()
-    for package in _packages(primary):
+    for package in _packages(primary, ends):
         if package.get("arch") not in (arch, "noarch"):
             continue
         if package.get("name") == name and "evr" in package:
             evr = max_evr(evr, package["evr"])
-        elif len(names) < MOST_NAMES:
+        elif len(names) < MOST_NAMES and len(package.get("name", "")) <= LONGEST_NAME:
             names.add(package.get("name", ""))
     return Newest(evr, frozenset() if evr else frozenset(names))
 
 
-def _packages(primary: IO[bytes]) -> Iterator[dict[str, str]]:
+def _packages(primary: IO[bytes], ends: float) -> Iterator[dict[str, str]]:
     """Name, arch and evr of each."""
     package: dict[str, str] = {}
-    for depth, name, attributes, text in _elements(_blocks(primary)):
+    for depth, name, attributes, text in _elements(_blocks(primary, ends)):
         if depth == 2 and text is not None:
             yield package
             package = {}
@@ -97,12 +104,14 @@ def _evr(attributes: Mapping[str, str]) -> str:
     return f"{parts[0] or '0'}:{parts[1]}-{parts[2]}"
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _blocks(stream: IO[bytes], ends: float) -> Iterator[bytes]:
     total = 0
     while block := stream.read(BLOCK):
         total += len(block)
         if total > LARGEST_OPEN:
             raise NotMetadata(f"it unpacks to more than {LARGEST_OPEN >> 20} MiB")
+        if time.monotonic() > ends:
+            raise NotMetadata("reading it takes too long")
         yield block
 
 
@@ -115,25 +124,32 @@ class _Reader:
 
     def __init__(self) -> None:
         self.found: list[Element] = []
+        self.events = 0
         self._depth = 0
         self._text: list[str] = []
         self._length = 0
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self.events += 1
         self._depth += 1
         if self._depth <= DEEPEST:
             self._text, self._length = [], 0
             self.found.append((self._depth, name, attributes, None))
 
     def end(self, name: str) -> None:
+        self.events += 1
         if self._depth <= DEEPEST:
             self.found.append((self._depth, name, {}, "".join(self._text).strip()))
         self._depth -= 1
 
     def characters(self, text: str) -> None:
+        self.events += 1
         if self._depth == DEEPEST and self._length < LONGEST:
-            self._text.append(text)
-            self._length += len(text)
+            self._text.append(text[: LONGEST - self._length])
+            self._length += len(self._text[-1])
+
+    def other(self, _: str) -> None:
+        self.events += 1
 
     def doctype(self, *_: object) -> None:
         raise NotMetadata("it has a document type")
@@ -147,9 +163,15 @@ def _elements(blocks: Iterator[bytes]) -> Iterator[Element]:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.characters
     parser.StartDoctypeDeclHandler = reader.doctype
+    parser.DefaultHandler = reader.other
+    silent = 0  # bytes of a token that has not ended
     try:
         for block in blocks:
+            before = reader.events
             parser.Parse(block, False)
+            silent = silent + len(block) if reader.events == before else 0
+            if silent > LONGEST_TOKEN:
+                raise NotMetadata("a tag or comment in it is too long")
             yield from reader.found
             reader.found.clear()
         parser.Parse(b"", True)

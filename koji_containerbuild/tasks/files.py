@@ -86,7 +86,8 @@ def sources_of(files: Sequence[SourceFile]) -> Mapping[str, Download]:
 def fetch_sources(sources: Mapping[str, Download], into: Path, place: Place) -> None:
     """Have them in a folder, verified. Raises BadRequest and ServiceError, naming the file."""
     config = place.config.files
-    limits = FetchLimits(config.max_file_mib, config.file_seconds, config.cache_mib)
+    places = place.config.artifacts.allowed_domains
+    limits = FetchLimits(config.max_file_mib, config.file_seconds, config.cache_mib, places)
 
     def say(line: str) -> None:
         place.logs.event("source", "note", text=line)

@@ -94,7 +94,9 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         repos = Repos(()) if nothing_runs else authority.repos(request)
         files = as_the_site_fetches(repos.files, place.config.repos)
         main_rpm = tree.settings.version_from_rpm
-        version = main_rpm and version_of(main_rpm, files, arches, place.config.repos.ca_bundle)
+        site = place.config.repos
+        hosts = () if request.options.scratch else site.allowed_domains
+        version = main_rpm and version_of(main_rpm, files, arches, site.ca_bundle, hosts)
     with stage(place, "name"):
         wish = _wish(request, tree, parents, place, created, version)
         check_component_suffix(wish.identity.component, place.config.naming.component_suffix)

@@ -48,7 +48,7 @@ def user_repos(request: BuildRequest, place: Place) -> tuple[RepoFile, ...]:
     files = []
     for url in request.options.yum_repourls:
         repo_rules.check_domains(url, "", allowed)  # before it is asked
-        text = repo_rules.check_repo_text(place.read_url(url), url)
+        text = repo_rules.check_repo_text(place.read_url(url, allowed), url)
         repo_rules.check_domains(url, text, allowed)
         files.append(RepoFile(repo_rules.user_repo_name(url), text, url))
     return tuple(files)

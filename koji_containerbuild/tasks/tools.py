@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,7 +52,8 @@ class Place:
     logs: Events
     work: Path  # a folder of this build's own, gone afterwards
     clock: Callable[[], float]  # seconds since 1970
-    read_url: Callable[[str], str]  # the text at a URL of a .repo file
+    # The text of a .repo file by its URL; the hosts that it may be read from, none: any.
+    read_url: Callable[[str, Sequence[str]], str]
 
 
 @dataclass(frozen=True)

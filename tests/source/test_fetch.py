@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,33 @@ def test_a_redirect_is_followed_and_an_odd_one_is_a_failure_in_words(site: Site)
     site.server.habits = [both(status(302), header("Location", "http://[x/\xff"))] * 5
     with pytest.raises(ServiceError, match=r"^Cannot fetch big.tar from "):
         site.get(site.wanted("/old", md5="0" * 32))
+
+
+def test_a_redirect_to_a_host_that_the_site_does_not_name_is_refused_unasked(site: Site):
+    with file_server() as other:
+        other.files["/big.tar"] = BODY
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        moved = both(status(302), header("Location", f"{elsewhere}/big.tar"))
+        site.server.habits = [moved]
+        with pytest.raises(BadRequest, match="localhost.*which is not allowed here"):
+            site.get()
+        assert other.asked == []
+        site.limits = replace(site.limits, places=(elsewhere.removeprefix("http://"),))
+        site.server.habits = [moved]
+        assert site.get() == BODY
+
+
+def test_a_redirect_out_of_the_place_of_a_host_is_refused(site: Site):
+    place = site.server.url.removeprefix("http://") + "/pub"
+    site.limits = replace(site.limits, places=(place,))
+    site.server.habits = [both(status(302), header("Location", "/big.tar"))]
+    with pytest.raises(BadRequest, match="which is not allowed here"):
+        site.get(site.wanted("/pub/x"))
+
+
+def test_a_length_in_odd_digits_is_no_length(site: Site):
+    site.server.habits = [header("Content-Length", "\xb2")]
+    assert site.get() == BODY
 
 
 def test_a_compression_that_the_server_claims_is_left_alone(site: Site):

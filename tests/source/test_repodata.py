@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from koji_containerbuild.contract.plan import RepoFile
 from koji_containerbuild.errors import BadRequest, NotFound, ServiceError
 from koji_containerbuild.source import primary_xml, repodata
 from koji_containerbuild.source.repodata import version_of
+from tests.fakes.file_server import file_server, status
 from tests.fakes.yum_repo import PACK, YumRepos, package, serving
 
 X86 = ["x86_64"]
@@ -111,6 +114,45 @@ def test_a_mirror_list_is_followed_to_a_mirror_that_answers(repos: YumRepos):
     assert version_of("hugo", [file(f"mirrorlist={repos.url}/list")], X86, "") == "2"
 
 
+def test_a_bad_line_of_a_mirror_list_is_passed_over(repos: YumRepos):
+    repos.add("good/x86_64", package("hugo", "2-1"))
+    bad = "http://$weather/\nftp://x/\nhttp://[x/\nhttp://me:pw@x/\n<html>\n"
+    (repos.folder / "list").write_text(f"{bad}{repos.url}/good/$basearch/\n")
+    assert version_of("hugo", [file(f"mirrorlist={repos.url}/list")], X86, "") == "2"
+
+
+def test_a_mirror_of_a_user_that_is_not_allowed_is_not_asked(repos: YumRepos):
+    repos.add("x86_64", package("hugo", "2-1"))
+    other = repos.url.replace("127.0.0.1", "localhost")
+    (repos.folder / "list").write_text(f"{other}/$basearch\n")
+    lines = file(f"mirrorlist={repos.url}/list")
+    assert version_of("hugo", [lines], X86, "", ["127.0.0.1"]) == "2"
+    with pytest.raises(ServiceError, match="names no mirror"):
+        version_of("hugo", [replace(lines, url="http://u/a.repo")], X86, "", ["127.0.0.1"])
+
+
+def test_a_server_in_trouble_is_asked_again():
+    with file_server() as server:
+        server.habits = [status(503), status(500), status(404)]
+        with pytest.raises(NotFound):
+            version_of("hugo", [file(f"baseurl={server.url}/r")], X86, "")
+        assert len(server.asked) == 3
+
+
+def test_a_build_reads_repos_for_a_limited_time(repos: YumRepos, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(repodata, "SECONDS", -1)
+    repos.add("x86_64", package("hugo", "2-1"))
+    with pytest.raises(ServiceError, match="took too long"):
+        version_of("hugo", [at(repos)], X86, "")
+
+
+def test_a_password_in_a_repo_is_not_repeated():
+    for line in ("baseurl=ftp://me:secret@x/", "baseurl=http://me:secret@127.0.0.1:1/"):
+        with pytest.raises((BadRequest, ServiceError)) as caught:
+            version_of("hugo", [file(line)], X86, "")
+        assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "line, words",
     [
@@ -185,6 +227,34 @@ def test_metadata_that_is_too_large_is_not_fetched(
     repos.add("x86_64", package("hugo", "2-1"))
     with pytest.raises(ServiceError, match="is larger than"):
         version_of("hugo", [at(repos)], X86, "")
+
+
+ENDLESS = {
+    "an attribute": b'<metadata><package a="',
+    "a comment": b"<metadata><!--",
+    "a name": b"<metadata><",
+}
+
+
+@pytest.mark.parametrize("head", ENDLESS.values(), ids=list(ENDLESS))
+def test_a_token_without_end_is_refused_before_it_takes_long(head: bytes):
+    with pytest.raises(primary_xml.NotMetadata, match="is too long"):
+        primary_xml.newest(io.BytesIO(head + b"a" * 16 * 1024**2), "hugo", "x86_64")
+
+
+def test_names_that_are_too_long_are_not_kept():
+    many = "".join(package("x" * size, "1-1") for size in (255, 256, 5000))
+    xml = io.BytesIO(f"<metadata>{many}</metadata>".encode())
+    assert primary_xml.newest(xml, "hugo", "x86_64").names == {"x" * 255}
+
+
+def test_only_names_of_a_like_length_are_compared_and_not_all_of_them(
+    repos: YumRepos, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(repodata, "LIKE", 2)
+    repos.add("x86_64", *(package(name, "1-1") for name in ("aaaa", "bbbb", "hugo", "h" * 200)))
+    with pytest.raises(BadRequest, match=r"Did you mean hugo\?"):
+        version_of("hgo", [at(repos)], X86, "")
 
 
 @given(st.binary(max_size=300))

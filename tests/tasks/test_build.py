@@ -160,7 +160,7 @@ class Site:
             logs=logs,
             work=work,
             clock=lambda: 1_700_000_000.0,
-            read_url=self.read.__getitem__,
+            read_url=lambda url, allowed: self.read[url],
             sleep=self.sleep,
         )
         return run_build(request, task, state, tools).answer()
