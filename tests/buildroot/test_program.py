@@ -209,6 +209,27 @@ def test_a_program_that_is_not_there_is_named():
         output(["no-such-program"])
 
 
+def test_a_program_that_prints_without_end_is_ended():
+    with pytest.raises(ServiceError, match="yes printed more than 64 MiB"):
+        output(["yes"])
+
+
+def test_a_program_that_says_nothing_is_waited_for_as_long_as_we_say():
+    with pytest.raises(ServiceError, match="sleep took more than 1 s"):
+        output(["sleep", "60"], timeout=1)
+
+
+def test_a_program_that_reads_hostile_data_gets_little_memory_and_none_of_our_rights():
+    words = output(["sh", "-c", "ulimit -v; id -u; id -G"], hostile=True).split()
+    own = os.getuid()
+    assert words[:2] == [b"2097152", b"65534" if own == 0 else str(own).encode()]
+    assert b"0" not in words[2:] or own
+    with pytest.raises(ServiceError, match="^python3 failed: .*MemoryError"):
+        output(["python3", "-c", "bytearray(3 * 2**30)"], hostile=True)
+    with pytest.raises(ConfigError, match="The program no-such-program is missing"):
+        output(["no-such-program"], hostile=True)
+
+
 def test_an_interrupted_program_is_ended(console: Console, tmp_path: Path):
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

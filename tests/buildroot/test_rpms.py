@@ -14,7 +14,7 @@ import pytest
 from koji_containerbuild.buildroot.host import installed
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.buildroot.stages.list_rpms import _is_key, _rpm, list_rpms, query
-from koji_containerbuild.errors import ConfigError, ServiceError
+from koji_containerbuild.errors import BuildFailed, ConfigError, ServiceError
 from tests.fakes.rpms import install
 
 needs_rpm = pytest.mark.skipif(not shutil.which("rpmbuild"), reason="rpmbuild is not installed")
@@ -130,6 +130,14 @@ def test_a_link_to_a_database_outside_is_not_followed(tree: Path, tmp_path: Path
     for name in os.listdir(tree / "usr/lib/sysimage/rpm"):
         (other / "var/lib/rpm" / name).symlink_to(tree / "usr/lib/sysimage/rpm" / name)
     assert list_rpms(other) is None
+
+
+def test_a_database_with_a_hole_as_large_as_the_disk_is_not_copied(tmp_path: Path):
+    (tmp_path / "var/lib/rpm").mkdir(parents=True)
+    with (tmp_path / "var/lib/rpm/rpmdb.sqlite").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(BuildFailed, match="/var/lib/rpm/rpmdb.sqlite of the image is larger than"):
+        list_rpms(tmp_path)
 
 
 def test_an_image_without_a_database_has_no_packages(tmp_path: Path):

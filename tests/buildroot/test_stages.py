@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,18 @@ def test_a_help_page_with_a_title_of_its_own_keeps_it(files: Path):
     help_page("% MINE(7) Pages\n% Me\n% today\n\n# NAME\nx\n", PLAN, files)
     page = (files / "help.1").read_text()
     assert "MINE" in page and "WEB" not in page
+
+
+def test_a_help_page_is_read_by_nobody(files: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its text is the packager's, and the converter may have mistakes."""
+    with tempfile.TemporaryDirectory() as folder:  # one that nobody may enter, unlike tmp_path
+        os.chmod(folder, 0o755)
+        converter = Path(folder, "go-md2man")
+        converter.write_text("#!/bin/sh\nid -u\ncat >/dev/null\n")
+        converter.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        help_page("# NAME\n", PLAN, files)
+    assert (files / "help.1").read_text() == f"{os.getuid() or 65534}\n"
 
 
 def test_without_a_help_page_there_is_none(files: Path):

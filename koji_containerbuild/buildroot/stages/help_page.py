@@ -26,8 +26,10 @@ def help_page(text: Optional[str], plan: BuildPlan, files: Path) -> Optional[str
         return None
     markdown = files.parent / HELP
     markdown.write_text(text if text.startswith("%") else _title(plan) + text, encoding="utf-8")
-    output(["go-md2man", "-in", str(markdown), "-out", str(files / PAGE)], timeout=60)
-    if not (files / PAGE).stat().st_size:
+    with markdown.open("rb") as file:  # not by name: nobody may look into our folder
+        page = output(["go-md2man"], timeout=60, hostile=True, stdin=file)
+    (files / PAGE).write_bytes(page)
+    if not page:
         raise BuildFailed(f"go-md2man made nothing of {HELP}.", do="Check its markdown.")
     return HELP
 

@@ -3,7 +3,7 @@
 Takes:   the file tree of the image
 Gives:   one record per package, or that there is no database
 Touches: a copy of the database in a temporary folder
-Fails:   when there is a database that the host's rpm cannot read
+Fails:   when there is a database that is too large, or that the host's rpm cannot read
 
 The database is the image's, so not trusted: a copy is read by an rpm that runs as nobody.
 """
@@ -21,8 +21,9 @@ from typing import Optional
 from koji_containerbuild.buildroot.programs import NOBODY, output
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.contract.image import Rpm
-from koji_containerbuild.errors import ConfigError, ServiceError
+from koji_containerbuild.errors import BuildFailed, ConfigError, ServiceError
 
+MOST = 2 * 2**30  # bytes of a database; one of 1,000 packages has some 30 MiB
 PLACES = ("usr/lib/sysimage/rpm", "var/lib/rpm")
 BACKENDS = {"rpmdb.sqlite": "sqlite", "Packages.db": "ndb", "Packages": "bdb"}  # by file
 
@@ -55,7 +56,10 @@ def databases(tree: Path) -> Iterator[Path]:
 
 def _read(database: Path, shown: str) -> tuple[Rpm, ...]:
     name = database.name
-    with tempfile.TemporaryDirectory(prefix="rpmdb-") as copied:
+    if database.stat().st_size > MOST:  # a file with holes costs an image nothing
+        raise BuildFailed(f"The RPM database {shown} of the image is larger than {MOST >> 20} MiB.")
+    # Not in /tmp, which may be memory, nor in a folder of ours, where nobody may not go.
+    with tempfile.TemporaryDirectory(prefix="koji-containerbuild-rpmdb-", dir="/var/tmp") as copied:
         copy = Path(copied)
         _copy(database.parent, (name, f"{name}-wal"), copy)
         try:
@@ -78,7 +82,7 @@ def _read(database: Path, shown: str) -> tuple[Rpm, ...]:
 def query(database: Path) -> tuple[Rpm, ...]:
     """The packages in an RPM database on this machine. Raises ServiceError."""
     query = ["rpm", "--dbpath", str(database), "-qa", "--qf", FORMAT]
-    text = output(query, as_nobody=True).decode(errors="replace")
+    text = output(query, hostile=True).decode(errors="replace")
     rpms = [_rpm(line.split("\t")) for line in text.splitlines() if line.count("\t") >= 6]
     return tuple(sorted((rpm for rpm in rpms if not _is_key(rpm)), key=lambda rpm: rpm.nvra))
 
