@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -36,6 +37,8 @@ SHOWN = 2000  # characters, and
 SHOWN_LINES = 15  # of a failed instruction's output
 # Seconds before each further attempt to push; buildah itself spends six on each.
 PUSH_AGAIN = (1, 2, 4, 8, 15)
+# A network and processes of its own, which end with it and with us.
+ALONE = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", "--net", "--pid", "--kill-child", "--")
 _REFUSED = re.compile(
     r"unauthorized|denied|authentication required|\b40[0135] \(|status: 4(?!08|29)|x509", re.I
 )
@@ -168,10 +171,8 @@ class Buildah:
     def _run_in(self, container: str) -> tuple[str, ...]:
         """The words before those of a program that is to have no network."""
         if self._config.buildroot.isolation == "chroot":
-            # It knows no networks, and what runs in it outlives it: so a network and processes of
-            # its own, which end with it.
-            alone = ("unshare", "--net", "--pid", "--kill-child", "--")
-            run = ("setpriv", "--pdeathsig", "KILL", "--", *alone, *self._base, "run")
+            # It knows no networks, and what runs in it outlives it.
+            run = (*ALONE, *self._base, "run")
             return (*run, "--isolation", "chroot", container, "--")
         how = ("--isolation", "oci", "--runtime", self._runtime, "--network", "none")
         return (*self._base, "run", *how, container, "--")
@@ -253,13 +254,29 @@ class WorkingContainer:
 
     def run(self, words: Sequence[str], console: Console) -> tuple[int, str]:
         """What buildah says of a program's end is not shown: it is the exit status."""
-        # unshare does not end at a TERM.
-        end = signal.SIGKILL if "unshare" in self._command else signal.SIGTERM
+        end = signal.SIGTERM
+        if self._command[: len(ALONE)] == ALONE:
+            _check_alone()
+            end = signal.SIGKILL  # unshare does not end at a TERM
         status, tail = logged([*self._command, *words], console, self._env, end=end)
         lines = tail.decode(errors="replace").replace("\r\n", "\n").splitlines()
         while lines and _LAST_WORDS.fullmatch(lines[-1]):
             lines.pop()
         return status, _shown(lines)
+
+
+@lru_cache(maxsize=1)
+def _check_alone() -> None:
+    """Its exit status would be taken for that of the program in the container."""
+    try:
+        output([*ALONE, "true"])
+    except (ConfigError, ServiceError) as error:
+        raise ConfigError(
+            f"With isolation = chroot, tests need a network and processes of their own, which "
+            f"{os.uname().nodename} cannot give them: {error.what}",
+            do="Install unshare and setpriv (util-linux) and allow unshare, or set isolation = oci "
+            "in [buildroot].",
+        ) from error
 
 
 def _runtime() -> str:

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from koji_containerbuild.buildroot.buildah import PUSH_AGAIN, Buildah, _instruction_failed
+from koji_containerbuild.buildroot.buildah import (
+    ALONE,
+    PUSH_AGAIN,
+    Buildah,
+    WorkingContainer,
+    _instruction_failed,
+)
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.config import BuildrootConfig, Config
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ConfigError, ServiceError
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -113,3 +119,24 @@ def test_a_refusal_is_not_asked_for_twice(pushes: Pushes, words: str):
 
 def test_a_registry_that_has_too_much_to_do_is_asked_again(pushes: Pushes):
     assert pushes.push(1, "received unexpected HTTP status: 429 Too Many Requests") == 2
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["not permitted", "missing"])
+def test_a_host_that_cannot_part_tests_from_its_network_is_not_the_mistake_of_a_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+):
+    """Its exit status would be told as that of the test."""
+    (tmp_path / "setpriv").write_text('#!/bin/sh\nshift 3\nexec "$@"\n')
+    if there:
+        refusal = "#!/bin/sh\necho unshare failed: Operation not permitted >&2; exit 1\n"
+        (tmp_path / "unshare").write_text(refusal)
+    for program in tmp_path.iterdir():
+        program.chmod(0o755)
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    container = WorkingContainer(tmp_path, (*ALONE, "buildah", "run"), {})
+    with pytest.raises(
+        ConfigError, match="tests need a network .* (not permitted|unshare)"
+    ) as told:
+        container.run(["true"], Console(tmp_path / "log", "x86_64"))
+    assert "isolation = oci" in told.value.do
