@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from koji_containerbuild.contract import preview
+from koji_containerbuild.contract.preview import Preview
+from koji_containerbuild.contract.preview import lines as preview_lines
 
 KNOWN = ("repositories", "koji_builds", "user_warnings", "dry_run")
 
@@ -20,7 +21,7 @@ def succeeded(
     ['Image: r.example/web:1-2', 'Build: web-1-2 https://koji.example/buildinfo?buildID=7']
     """
     if result.get("dry_run"):
-        return preview.lines(result["dry_run"])
+        return preview_lines(Preview.from_dict(result["dry_run"]))
     lines = [f"Image: {image}" for image in result.get("repositories") or ()]
     for build_id in result.get("koji_builds") or ():
         build = builds.get(build_id)

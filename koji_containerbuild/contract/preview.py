@@ -2,79 +2,129 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
+from koji_containerbuild.contract.codec import to_json
 from koji_containerbuild.contract.plan import BuildPlan, Checks
 from koji_containerbuild.rules.labels import ARCH
 from koji_containerbuild.rules.levels import IGNORE
 
 WIDTH = 12  # characters of the column of names
+NORMAL = "normal"
 
 
-def preview(plan: BuildPlan) -> dict[str, Any]:
-    """The plan's decisions as plain values, as they go over the wire in a dry run's result.
+@dataclass(frozen=True)
+class PreviewParent:
+    """An image after FROM."""
 
-    `repos` are URLs or names of .repo files, or the build tag whose repo `repo_id` is
-    used; `floating_tags` move when the build is done.
-    """
+    name: str = ""  # registry/repository:tag
+    pinned: str = ""  # registry/repository@digest
+    build: str = ""  # NVR of its Koji build, if that is known
+
+
+@dataclass(frozen=True)
+class PreviewFile:
+    """A file that git does not hold."""
+
+    path: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The plan's decisions. A field that an older builder does not tell has its default."""
+
+    nvr: str = ""
+    kind: str = NORMAL  # normal | scratch | isolated
+    source: str = ""  # as Koji's build record would name it
+    branch: str = ""
+    arches: tuple[str, ...] = ()
+    parents: tuple[PreviewParent, ...] = ()
+    repos: tuple[str, ...] = ()  # URLs or names of .repo files, or the build tag
+    repo_id: int = 0  # of the build tag's repo; 0: .repo files
+    files: tuple[PreviewFile, ...] = ()
+    image: str = ""  # registry/repository
+    tags: tuple[str, ...] = ()
+    floating_tags: tuple[str, ...] = ()  # that move when the build is done
+    koji_tag: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)  # the same on every arch
+    seconds: int = 0  # time limit of the build
+    checks: tuple[str, ...] = ()  # what the finished image would have to pass
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they go over the wire in a dry run's result."""
+        plain: dict[str, Any] = json.loads(to_json(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, told: Any) -> Preview:
+        """What came over the wire; what is not known or of another type is left out."""
+        known: Preview = _known(cls, told)
+        return known
+
+
+def preview(plan: BuildPlan) -> Preview:
+    """What the build of the plan would be."""
     where, koji = plan.destination, plan.koji
     repos = [repo.url or repo.name for repo in plan.repos if repo.name.endswith(".repo")]
-    return {
-        "nvr": str(plan.nvr),
-        "kind": "scratch" if plan.scratch else "isolated" if plan.isolated else "normal",
-        "source": plan.source.recorded,
-        "branch": plan.source.branch,
-        "arches": list(plan.arches),
-        "parents": [
-            {"name": p.resolved, "pinned": p.pinned, "build": p.build.nvr if p.build else ""}
+    return Preview(
+        nvr=str(plan.nvr),
+        kind="scratch" if plan.scratch else "isolated" if plan.isolated else NORMAL,
+        source=plan.source.recorded,
+        branch=plan.source.branch,
+        arches=plan.arches,
+        parents=tuple(
+            PreviewParent(p.resolved, p.pinned, p.build.nvr if p.build else "")
             for p in plan.parents
-        ],
-        "repos": [koji.build_tag] if koji and koji.repo_id else repos,
-        "repo_id": koji.repo_id if koji else 0,
-        "files": [{"path": f.path, "url": f.download.url} for f in plan.files],
-        "image": where.repository,
-        "tags": [where.primary_tag] if where.primary_tag else [],
-        "floating_tags": list(where.floating_tags),
-        "koji_tag": koji.destination_tag if koji and not plan.scratch else "",
-        "labels": {key: value for key, value in plan.labels.items() if key not in ARCH},
-        "seconds": plan.limits.seconds,
-        "checks": list(_checks(plan.checks)),
-        "warnings": list(plan.warnings),
-    }
+        ),
+        repos=(koji.build_tag,) if koji and koji.repo_id else tuple(repos),
+        repo_id=koji.repo_id if koji else 0,
+        files=tuple(PreviewFile(f.path, f.download.url) for f in plan.files),
+        image=where.repository,
+        tags=(where.primary_tag,) if where.primary_tag else (),
+        floating_tags=where.floating_tags,
+        koji_tag=koji.destination_tag if koji and not plan.scratch else "",
+        labels={key: value for key, value in plan.labels.items() if key not in ARCH},
+        seconds=plan.limits.seconds,
+        checks=tuple(_checks(plan.checks)),
+        warnings=plan.warnings,
+    )
 
 
-def lines(told: Mapping[str, Any]) -> list[str]:
-    """A preview for people; an older or newer builder may tell less or more.
+def lines(told: Preview) -> list[str]:
+    """A preview for people.
 
-    >>> lines({"nvr": "web-1-2", "kind": "normal", "arches": ["x86_64"]})
+    >>> lines(Preview("web-1-2", arches=("x86_64",)))
     ['Would build web-1-2; nothing was reserved.', '  arches      x86_64']
     """
-    kind = "" if told.get("kind", "normal") == "normal" else f" as {told['kind']} build"
-    begin = f"Would build {told['nvr']}{kind}; nothing was reserved."
-    return [begin, *(f"  {name:<{WIDTH}}{text}" for name, text in _rows(told))]
+    kind = "" if told.kind == NORMAL else f" as {told.kind} build"
+    begin = f"Would build {told.nvr or 'an image'}{kind}; nothing was reserved."
+    return [begin, *(f"  {name:<{WIDTH}}{text}" for name, text in _rows(told) if text)]
 
 
-def _rows(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from _plain("source", told.get("source"), f" on {told.get('branch')}")
-    yield "arches", ", ".join(told.get("arches") or ())
-    for parent in told.get("parents") or ():
-        build = f" ({parent['build']})" if parent.get("build") else ""
-        yield "parent", f"{parent['name']} = {parent['pinned'].partition('@')[2]}{build}"
-    for repo in told.get("repos") or ():
-        yield "packages", f"{repo}, repo {told['repo_id']}" if told.get("repo_id") else repo
-    for file in told.get("files") or ():
-        yield "file", f"{file['path']} from {file['url']}"
-    tags = [*(told.get("tags") or ()), *(told.get("floating_tags") or ())]
-    if told.get("image"):
-        yield "image", f"{told['image']}: {', '.join(tags) or 'a tag of its own'}"
-    yield from _plain("Koji tag", told.get("koji_tag"))
-    for key, value in sorted((told.get("labels") or {}).items()):
+def _rows(told: Preview) -> Iterator[tuple[str, str]]:
+    yield "source", told.source and f"{told.source} on {told.branch}"
+    yield "arches", ", ".join(told.arches)
+    for parent in told.parents:
+        build = f" ({parent.build})" if parent.build else ""
+        yield "parent", f"{parent.name} = {parent.pinned.partition('@')[2]}{build}"
+    for repo in told.repos:
+        yield "packages", f"{repo}, repo {told.repo_id}" if told.repo_id else repo
+    for file in told.files:
+        yield "file", f"{file.path} from {file.url}"
+    tags = ", ".join([*told.tags, *told.floating_tags]) or "a tag of its own"
+    yield "image", told.image and f"{told.image}: {tags}"
+    yield "Koji tag", told.koji_tag
+    for key, value in sorted(told.labels.items()):
         yield "label", f"{key}={value}"
-    yield from _plain("time limit", told.get("seconds"), " s")
-    for text in told.get("checks") or ():
+    yield "time limit", f"{told.seconds} s" if told.seconds else ""
+    for text in told.checks:
         yield "check", text
-    for text in told.get("warnings") or ():
+    for text in told.warnings:
         yield "warning", text
 
 
@@ -87,6 +137,19 @@ def _checks(checks: Checks) -> Iterator[str]:
     yield from (f"test: {command}" for command in checks.tests)
 
 
-def _plain(name: str, value: Any, unit: str = "") -> Iterator[tuple[str, str]]:
-    if value:
-        yield name, f"{value}{unit}"
+def _known(kind: Any, told: Any) -> Any:
+    """A record of those fields that have the right type, each with a default for the others."""
+    given: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        value = told.get(name) if isinstance(told, dict) else None
+        inner = get_args(hint)
+        if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+            if is_dataclass(inner[0]):
+                given[name] = tuple(_known(inner[0], item) for item in value)
+            else:
+                given[name] = tuple(item for item in value if type(item) is inner[0])
+        elif get_origin(hint) is Mapping and isinstance(value, dict):
+            given[name] = {k: v for k, v in value.items() if type(v) is inner[1]}
+        elif type(value) is hint:
+            given[name] = value
+    return kind(**given)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
+
+from koji_containerbuild.contract.preview import Preview
 
 TASK_LOG = "osbs-build.log"  # what the task does, and how each arch comes along; the old name
 WARNINGS_LOG = "user_warnings.log"
@@ -39,7 +41,7 @@ class BuildResult:
     repositories: tuple[str, ...]
     koji_builds: tuple[str, ...]  # ids as text: some clients put them on a command line
     user_warnings: tuple[str, ...] = ()
-    dry_run: Optional[Mapping[str, Any]] = None  # what would be built; set if nothing was
+    dry_run: Optional[Preview] = None  # what would be built; set if nothing was
 
     def answer(self) -> dict[str, Any]:
         """As it goes over the wire. `user_warnings` is there only if there are any."""
@@ -50,5 +52,5 @@ class BuildResult:
         if self.user_warnings:
             result["user_warnings"] = sorted(set(self.user_warnings))
         if self.dry_run:
-            result["dry_run"] = dict(self.dry_run)
+            result["dry_run"] = self.dry_run.to_dict()
         return result

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import xmlrpc.client
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from koji_containerbuild.contract.plan import Checks, Download, Parent, RepoFile, SourceFile
-from koji_containerbuild.contract.preview import lines, preview
+from koji_containerbuild.contract.preview import Preview, lines, preview
 from koji_containerbuild.rules.levels import WARN
 from tests.fakes.plans import PLAN
 
@@ -56,3 +60,28 @@ def test_what_the_image_would_have_to_pass_is_told_and_no_file_beside_the_repos(
         "check       packages signed with a1b2c3d4, or else warn",
         "check       test: true",
     ]
+
+
+def test_a_preview_is_the_same_when_it_has_gone_over_the_wire():
+    parent = Parent("base", "r/base:1", "r/base@sha256:" + "0" * 64)
+    file = SourceFile("big.tar", Download("https://x.org/big.tar", {"md5": "0" * 32}), "lookaside")
+    told = preview(replace(PLAN, parents=(parent,), files=(file,), warnings=("Mind the step.",)))
+    (wire,), _ = xmlrpc.client.loads(xmlrpc.client.dumps((told.to_dict(),)))
+    assert Preview.from_dict(wire) == told
+    assert {type(value) for value in told.to_dict().values()} == {str, int, list, dict}
+
+
+@pytest.mark.parametrize(
+    "wire, text",
+    [
+        ({}, "Would build an image; nothing was reserved."),
+        ("web", "Would build an image; nothing was reserved."),
+        ({"nvr": "web-1-2", "arches": 5, "seconds": "x"}, "Would build web-1-2; nothing"),
+        ({"nvr": None, "later": {"x": 1}}, "Would build an image; nothing"),
+        ({"parents": [{}, {"name": "b", "pinned": "b@d", "later": 1}]}, "  parent      b = d"),
+        ({"files": [{"url": "https://x.org/y"}], "labels": {"a": 1, "b": "c"}}, "label       b=c"),
+    ],
+)
+def test_a_builder_of_another_version_may_tell_less_or_more(wire: Any, text: str):
+    told = lines(Preview.from_dict(wire))
+    assert text in "\n".join(told)
