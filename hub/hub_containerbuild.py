@@ -60,18 +60,19 @@ def _check_target(request: BuildRequest) -> None:
 
 
 def _priority(offset: Any) -> int:
+    do = "Give what to add to the default priority: 5 makes the task wait for others."
     if offset is None:
         offset = 0
     if type(offset) is not int:  # True is an int, too
         raise BadRequest(
             f"The priority is {offset!r:.80}, and should be a number.",
-            do="Give what to add to the default priority: 5 makes the task wait for others.",
+            do=do,
         )
     if offset < 0 and not context.session.hasPerm("admin"):
         raise koji.ActionNotAllowed("only admins may create high-priority tasks")
     if abs(offset) > MOST_PRIORITY:
         raise BadRequest(
             f"The priority is a number beyond {MOST_PRIORITY}.",
-            do="Give what to add to the default priority: 5 makes the task wait for others.",
+            do=do,
         )
     return int(koji.PRIO_DEFAULT + offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -27,6 +28,11 @@ class Rpm:
     arch: str
     sigmd5: str  # hex
     signature: Optional[str]  # key id, 8 or 16 hex digits, lower case; None: not signed
+
+    @property
+    def has_checksum(self) -> bool:
+        """Keys in the database (gpg-pubkey) have none, and are no packages: Koji has no such."""
+        return bool(re.fullmatch("[0-9a-f]{32}", self.sigmd5))
 
     @property
     def nvra(self) -> str:

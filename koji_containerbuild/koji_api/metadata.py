@@ -248,8 +248,7 @@ def components(rpms: Sequence[Rpm], unlinked: frozenset[Rpm]) -> list[dict[str, 
             "signature": rpm.signature,
         }
         for rpm in rpms
-        if re.fullmatch("[0-9a-f]{32}", rpm.sigmd5)  # without one Koji could not know it
-        and rpm not in unlinked
+        if rpm.has_checksum and rpm not in unlinked
     ]
 
 

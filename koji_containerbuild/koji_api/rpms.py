@@ -7,7 +7,6 @@ we look first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,7 @@ def strangers(
     session: Session, rpms: Iterable[Rpm], *, signed: Collection[Rpm] = frozenset()
 ) -> Strangers:
     """Two requests at most for each thousand; `signed`: those whose signatures are asked for."""
-    asked = [rpm for rpm in dict.fromkeys(rpms) if has_checksum(rpm)]
+    asked = [rpm for rpm in dict.fromkeys(rpms) if rpm.has_checksum]
     with asking("tell about the packages of the image"):
         with session.multicall(strict=True, batch=BATCH) as call:
             answers = {rpm: call.getRPM(_named(rpm)) for rpm in asked}
@@ -43,11 +42,6 @@ def strangers(
         foreign = _foreign(session, {rpm: of for rpm, of in same.items() if rpm.signature})
     unknown = {rpm for rpm in asked if rpm not in ours}
     return Strangers(frozenset(differ), frozenset(unknown), frozenset(foreign))
-
-
-def has_checksum(rpm: Rpm) -> bool:
-    """Keys in the database (gpg-pubkey) have none, and are no packages."""
-    return bool(re.fullmatch("[0-9a-f]{32}", rpm.sigmd5))
 
 
 def _foreign(session: Session, signed: Mapping[Rpm, Mapping[str, Any]]) -> set[Rpm]:

@@ -26,9 +26,8 @@ from koji_containerbuild.buildroot.programs import output
 from koji_containerbuild.buildroot.rooted import inside
 from koji_containerbuild.contract.image import Layer
 from koji_containerbuild.contract.plan import RepoFile
-from koji_containerbuild.rules.repos import PREFIX
+from koji_containerbuild.rules.repos import FOLDER, PREFIX
 
-FOLDER = "etc/yum.repos.d"
 REPO_LAYER_TIME = 0  # seconds since 1970: the time of the files in the layer that is left out
 WHITEOUT = ".wh."  # in front of a name in a layer: it is gone (OCI image spec, layer)
 OPAQUE = ".wh..wh..opq"  # in a folder: all that lower layers have there is gone

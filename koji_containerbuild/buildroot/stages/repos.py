@@ -18,9 +18,8 @@ from pathlib import Path
 
 from koji_containerbuild.buildroot.tools import Builder
 from koji_containerbuild.contract.plan import RepoFile
+from koji_containerbuild.rules.repos import FOLDER
 from koji_containerbuild.source.dockerfile import Dockerfile
-
-FOLDER = "/etc/yum.repos.d/"
 
 
 def repos(
@@ -42,7 +41,7 @@ def repos(
         (folder / file.name).write_text(file.text, encoding="utf-8")
     for parent in local:
         local[parent] = _name(pinned[parent], files)
-        builder.with_files(pinned[parent], local[parent], folder, FOLDER)
+        builder.with_files(pinned[parent], local[parent], folder, f"{FOLDER}/")
     return local
 
 
