@@ -17,7 +17,7 @@ from dockerfile_parse import DockerfileParser
 
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules.labels import Written
-from koji_containerbuild.source import variables, words
+from koji_containerbuild.source import flags, variables, words
 from koji_containerbuild.source.from_line import read_from
 from koji_containerbuild.source.variables import Setting
 
@@ -289,7 +289,6 @@ def _check_reaching_out(structure: Iterable[Mapping[str, Any]], stages: tuple[St
             known = {s.as_written for s in earlier if s.name} | {str(s.number) for s in earlier}
             if source not in known:
                 raise _reaches_out(item["startline"] + 1, source, earlier)
-        _check_run_flags(item)
 
 
 def _reaches_out(line: int, source: str, earlier: Iterable[Stage]) -> BadRequest:
@@ -316,27 +315,5 @@ def _of_onbuild(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _sources(item: Mapping[str, Any]) -> list[str]:
-    flags = _flags(item)
-    if item["instruction"] in ("COPY", "ADD"):
-        return [flag.partition("=")[2] for flag in flags if flag.startswith("--from=")]
-    mounts = [flag for flag in flags if flag.startswith("--mount=")]
-    return re.findall(r"\bfrom=([^,\s]*)", " ".join(mounts), re.I)
-
-
-def _check_run_flags(item: Mapping[str, Any]) -> None:
-    for flag in _flags(item) if item["instruction"] == "RUN" else ():
-        name, _, value = flag.partition("=")
-        if name == "--security" or (name == "--network" and value not in ("none", "default")):
-            raise BadRequest(
-                f"Line {item['startline'] + 1} of the Dockerfile has {flag}, which is not allowed.",
-                do="Leave it out: the site decides on network and privileges.",
-            )
-
-
-def _flags(item: Mapping[str, Any]) -> list[str]:
-    flags = []
-    for word in (item["value"] or "").split():
-        if not word.startswith("--"):
-            break
-        flags.append(word)
-    return flags
+    where = f"Line {item['startline'] + 1} of the Dockerfile"
+    return flags.sources(item["instruction"], item["value"] or "", where)

@@ -14,6 +14,7 @@ from koji_containerbuild.registry.client import Manifest, Registry
 from koji_containerbuild.rules.manifests import goarch, koji_arch
 from koji_containerbuild.rules.parents import Candidate, is_what_is_built, oddity
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.source import flags
 from koji_containerbuild.source.dockerfile import Dockerfile, Stage
 
 IMAGE_TASK = "koji/image-build"  # the old system's word for a base image made by Koji
@@ -205,6 +206,7 @@ def look_up(wanted: Wanted, arches: Sequence[str], registry: Registry) -> Found:
         _check_image(wanted, image)
         config = _json(wanted, registry.config(spec, image))
         _check_arch(wanted, config, arch, arches)
+        _check_triggers(wanted, config)
         configs.append(config)
     settings = configs[0].get("config")
     settings = settings if isinstance(settings, dict) else {}
@@ -283,6 +285,18 @@ def _check_arch(
             f"{', '.join(arches)}.",
             do="Use a parent for that arch.",
         )
+
+
+def _check_triggers(wanted: Wanted, config: Mapping[str, Any]) -> None:
+    settings = config.get("config") or {}
+    triggers = settings.get("OnBuild") or [] if isinstance(settings, dict) else None
+    if not (isinstance(triggers, list) and all(isinstance(line, str) for line in triggers)):
+        raise BadRequest(
+            f"{wanted} is broken: its ONBUILD triggers cannot be read.",
+            do="Use another image, or push it again.",
+        )
+    for trigger in triggers:
+        flags.check_trigger(trigger, str(wanted))
 
 
 def _json(wanted: Wanted, body: bytes) -> Mapping[str, Any]:

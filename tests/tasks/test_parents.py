@@ -192,6 +192,41 @@ def test_what_nothing_can_be_built_on_is_refused(site: Site, text: str, words: s
     assert caught.value.do or "JSON" in words
 
 
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"OnBuild": ["ENV a=b", "COPY --from=org/x:1 /x /x"]}, "'ONBUILD COPY --from=org/x:1 /x"),
+        ({"OnBuild": ["RUN --mount=type=bind,from=x,target=/x ls"]}, "takes files from 'x'"),
+        ({"OnBuild": 7}, "is broken: its ONBUILD triggers cannot be read"),
+        ({"OnBuild": [7]}, "cannot be read"),
+        ({"OnBuild": "RUN ls"}, "cannot be read"),
+        (["OnBuild"], "cannot be read"),
+    ],
+)
+def test_triggers_of_a_parent_that_reach_out_or_are_none_are_refused(
+    site: Site, settings: Any, words: str
+):
+    site.image("org/base:1", config=settings)
+    with pytest.raises(
+        BadRequest, match=f"org/base:1 .line 1 of the Dockerfile.* {words}"
+    ) as caught:
+        site.resolve("FROM base:1 AS x")
+    assert caught.value.do
+
+
+def test_other_triggers_of_a_parent_are_let_be(site: Site):
+    site.image("org/base:1", config={"OnBuild": ["COPY . /src", "RUN make"]})
+    site.image("org/other:1", config=None)
+    assert len(site.resolve("FROM base:1 AS x\nFROM other:1").pinned) == 2
+
+
+@pytest.mark.parametrize("kind", ["containers-storage:x/y", "oci-archive:/x", "docker-archive:/x",
+                                  "dir:/x", "docker://x/y", "docker-daemon:x:1", "oci:/x"])  # fmt: skip
+def test_an_image_is_never_taken_from_elsewhere_than_a_registry(site: Site, kind: str):
+    with pytest.raises(BadRequest, match="Line 1 of the Dockerfile"):
+        site.resolve(f"FROM {kind}")
+
+
 def test_layers_of_another_stage_may_be_of_any_kind(site: Site):
     site.image("org/zstd:1", layer={"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"})
     assert len(site.resolve("FROM zstd:1 AS x\nFROM scratch\n").pinned) == 1
