@@ -116,6 +116,16 @@ class Checks:
 
 
 @dataclass(frozen=True)
+class Autorebuild:
+    """When the image wants to be built again by itself; for the record, nothing does it yet."""
+
+    enabled: bool = False  # of .osbs-repo-config
+    from_latest: bool = False
+    add_timestamp_to_release: bool = False
+    ignore_isolated_builds: bool = False
+
+
+@dataclass(frozen=True)
 class KojiFacts:
     """What the plan knows of Koji, for the record; the buildroot does not read it."""
 
@@ -151,6 +161,7 @@ class BuildPlan:
     release_env: str = ""  # ENV that holds the release, in every stage; empty: none
     from_images: tuple[str, ...] = ()  # every FROM that names no stage, in order, as written
     checks: Checks = Checks()
+    autorebuild: Autorebuild = Autorebuild()
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -20,6 +20,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from koji_containerbuild.contract.plan import Autorebuild
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.rules import tags as tag_rules
 from koji_containerbuild.rules.arches import canonical
@@ -34,16 +35,6 @@ KINDS = {
     "integer": "a whole number",
     "boolean": "true or false",
 }
-
-
-@dataclass(frozen=True)
-class Autorebuild:
-    """When the image is to be built again by itself. Nothing does it yet."""
-
-    enabled: bool = False  # of .osbs-repo-config
-    from_latest: bool = False
-    add_timestamp_to_release: bool = False
-    ignore_isolated_builds: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def prepare(request: BuildRequest, authority: Authority, place: Place) -> Prepar
         ),
         release_env=tree.settings.release_env,
         checks=checked,
+        autorebuild=tree.settings.autorebuild,
     )
     return Prepared(plan, checkout.root)
 

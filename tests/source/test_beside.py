@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
+from koji_containerbuild.contract.plan import Autorebuild
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.source.beside import read_settings
 from koji_containerbuild.source.checkout import Checkout
-from koji_containerbuild.source.settings import Autorebuild, Settings
+from koji_containerbuild.source.settings import Settings
 
 
 @pytest.fixture

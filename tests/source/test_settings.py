@@ -12,9 +12,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from koji_containerbuild.contract.plan import Autorebuild
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.source.settings import (
-    Autorebuild,
     Settings,
     known_keys,
     read,

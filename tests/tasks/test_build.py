@@ -419,6 +419,13 @@ def test_a_scratch_build_takes_no_number_and_moves_no_tag(site: Site):
     assert json.loads(site.log("metadata.json"))["build"]["release"] == "scratch.7"
 
 
+def test_the_wish_to_be_built_again_is_in_the_plan(site: Site):
+    """Its warning says that it is kept for later."""
+    site.commit(container_yaml="autorebuild: {from_latest: true}\n")
+    site.run()
+    assert json.loads(site.log("plan.json"))["autorebuild"]["from_latest"] is True
+
+
 def test_a_dry_run_tells_what_would_be_built_and_takes_nothing(site: Site):
     before = site.tags()
     answer = site.run(dry_run=True)
