@@ -32,7 +32,8 @@ LONGEST_REPOSITORY = 255  # characters; the distribution project's limit
 LONGEST_NAME = 255 - len("Dockerfile.original-")  # the image keeps files of that name
 KEPT = (SCOPE, "com.redhat.license_terms")  # the Dockerfile's own value stays
 ARCH = ("architecture", "Architecture")  # each arch puts its own name in their place
-_BAD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
+_BAD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Written(dict[str, str]):
@@ -174,13 +175,20 @@ def to_add(
     if ARCH[1] in {**written, **inherited}:
         labels[ARCH[1]] = ""
     for key, value in labels.items():
-        if _holds_control(key + value):
+        if _BAD.search(key + value):
             raise BadRequest(f"The label {key!r} holds a control character.", do="Remove it.")
+        if _is_too_long(key, value):
+            raise BadRequest(
+                f"The label {key[:100]!r} has {len(value.encode())} bytes. It is put on a line of "
+                f"its own, and a builder reads lines of {LONGEST_LINE} bytes, quotes and escapes "
+                "with them.",
+                do="Shorten it.",
+            )
     return Added(labels, tuple(warnings))
 
 
-def _holds_control(text: str) -> bool:
-    return bool(_BAD.search(text)) or "\n" in text
+def _is_too_long(key: str, value: str) -> bool:
+    return len(instruction({key: value}).encode()) > LONGEST_LINE - len("   \\")
 
 
 def _check_file_name(written: Mapping[str, str], release: str) -> None:
@@ -240,7 +248,8 @@ def _inherited_aliases(
             continue
         new = ours.get(key) or inherited.get(key)
         label, value = (old, new) if new else (key, inherited[old])
-        if value != inherited.get(label, "") and not _holds_control(value):
+        fits = not (_BAD.search(value) or _is_too_long(label, value))
+        if value != inherited.get(label, "") and fits:
             yield label, value
 
 

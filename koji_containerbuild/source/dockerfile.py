@@ -16,7 +16,7 @@ from typing import Any, Optional
 from dockerfile_parse import DockerfileParser
 
 from koji_containerbuild.errors import BadRequest
-from koji_containerbuild.rules.labels import Written
+from koji_containerbuild.rules.labels import LONGEST_LINE, Written
 from koji_containerbuild.source import flags, variables, words
 from koji_containerbuild.source.from_line import read_from
 from koji_containerbuild.source.variables import Setting
@@ -30,7 +30,6 @@ INSTRUCTIONS = tuple(
 )
 MOST_LINES = 10_000  # the reading of more takes long, and nobody writes them
 SHOWN = 100  # characters of an instruction
-LONGEST_LINE = 65535  # bytes; at a longer one buildah 1.28 stops reading, and says nothing
 
 
 @dataclass(frozen=True)

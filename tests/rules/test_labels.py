@@ -246,3 +246,14 @@ def test_a_required_label_without_a_value_is_named_with_its_line():
     written = labels.Written({**RIGHT, "version": ""}, {"version": 4})
     with pytest.raises(BadRequest, match="The label version in line 4 of the Dockerfile is empty"):
         labels.identity(written)
+
+
+def test_a_label_that_is_longer_than_a_line_that_builders_read_is_refused():
+    fits = {**RIGHT, "RUN": "x" * 65000}
+    lines = instruction(to_add(NO_SITE, fits, {}, FACTS).labels).split("\n")
+    assert 65000 < max(len(line) for line in lines) <= 65535
+    for value in ("x" * 65535, '"' * 33000, "ü" * 33000):
+        with pytest.raises(BadRequest, match="The label 'run' has .* bytes") as caught:
+            to_add(NO_SITE, {**RIGHT, "RUN": value}, {}, FACTS)
+        assert caught.value.do
+        assert "run" not in to_add(NO_SITE, RIGHT, {"RUN": value}, FACTS).labels
