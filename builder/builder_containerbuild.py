@@ -51,13 +51,13 @@ class BuildContainerTask(BaseTaskHandler):
                 raise ConfigError(f"{path} names no registry.", do="Set url in [registry].")
             engine = choose(config, path)
             hub = self.options.server
-            sweep(self.session, hub, config, engine)
             folder = Path(self.workdir)
             folder.mkdir(parents=True, exist_ok=True)
             info = self.taskinfo
             task = Task(self.id, info["owner"], info["channel_id"], hub)
             state = TaskState.of(task, config.builder.work_dir / "tasks")
             with open_registry(config) as registry:
+                sweep(self.session, hub, config, engine, registry)
                 tools = Tools(
                     config=config,
                     engine=engine,

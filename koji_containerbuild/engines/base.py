@@ -66,15 +66,19 @@ class Engine(Protocol):
 
 
 @contextmanager
-def running(engine: Engine, job: Job) -> Iterator[None]:
+def running(
+    engine: Engine, job: Job, told_to_end: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """A started job that is cancelled if we leave by an error.
 
-    Not so if we are told to end (SystemExit, KeyboardInterrupt): whether that means the job too is
-    for the caller to find out.
+    Not so if we are told to end (SystemExit, KeyboardInterrupt, and the kinds in `told_to_end`):
+    whether that means the job too is for the caller to find out.
     """
     engine.start(job)
     try:
         yield
+    except told_to_end:
+        raise
     except Exception:
         engine.cancel(job.name)
         raise

@@ -13,7 +13,8 @@ from koji_containerbuild.rules.target import check_destination, no_such_target
 
 OPEN = koji.TASK_STATES["OPEN"]
 CANCELED = koji.TASK_STATES["CANCELED"]
-ENDED = (CANCELED, koji.TASK_STATES["CLOSED"], koji.TASK_STATES["FAILED"])
+FAILED = koji.TASK_STATES["FAILED"]
+ENDED = (CANCELED, koji.TASK_STATES["CLOSED"], FAILED)
 
 
 @dataclass(frozen=True)

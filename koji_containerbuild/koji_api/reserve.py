@@ -120,6 +120,8 @@ class Reservations:
             raise ServiceError(f"Koji did not answer (reserve {nvr}): {error}.") from error
         except koji.GenericError as error:
             refusal: Exception = error
+            if again and self._freed(nvr, error):  # taken by us, before a restart
+                return self._refused(nvr, again=False)
             build = Lookups(self._session).build(str(nvr))
             if build and build.holds_its_name:
                 return refusal
@@ -127,7 +129,8 @@ class Reservations:
         return Reservation(int(got["build_id"]), got["token"], nvr)
 
     def _freed(self, nvr: NVR, error: Exception) -> bool:
-        """Whether the hub had made the reservation, and the answer with its token was lost.
+        """Whether the hub had made the reservation, and its token was lost, with the answer or with
+        a process that died before it kept it.
 
         Then the build bears our task's number. It is ours to cancel; but where it is linked to the
         task, that would cancel the task.
@@ -141,7 +144,7 @@ class Reservations:
                 return False
             if build.get("task_id"):
                 raise ServiceError(
-                    f"Koji has reserved {nvr}, and its answer was lost: {error}.",
+                    f"Koji has reserved {nvr} for this task, and the token was lost: {error}.",
                     do=f"Free the name (koji cancel {nvr}), then build again.",
                 ) from error
             return bool(self._session.cancelBuild(build["id"]))

@@ -47,10 +47,17 @@ class TaskLogs:
         self.relay(Event(time.time(), TASK, stage, state, seconds, text))
 
     def relay(self, event: Event) -> None:
-        """A line in the task's own log about what an arch does."""
+        """A line in the task's own log about what an arch does.
+
+        Where this host cannot keep it, it goes to the hub alone: a full disk fails no finished
+        build.
+        """
         line = event.line().encode() + b"\n"
-        with self.task_log.open("ab") as file:
-            file.write(line)
+        try:
+            with self.task_log.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            self.trouble = str(error)
         self.write(TASK_LOG, line)
 
     def flush(self, now: bool = False) -> None:

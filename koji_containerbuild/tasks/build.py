@@ -16,15 +16,16 @@ from koji_containerbuild.contract.tasks import (
     warning_lines,
 )
 from koji_containerbuild.engines.base import Job, running
-from koji_containerbuild.errors import ContainerBuildError, ServiceError
+from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
+from koji_containerbuild.tasks.ends import KOJID_ENDS, optional, told_to_end
 from koji_containerbuild.tasks.follow import follow, succeeded
 from koji_containerbuild.tasks.index import unpublish
 from koji_containerbuild.tasks.koji_authority import KojiAuthority
 from koji_containerbuild.tasks.mail import telling
 from koji_containerbuild.tasks.prepare import prepare, stage
-from koji_containerbuild.tasks.publish import publish
+from koji_containerbuild.tasks.publish import finish, publish
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.tools import Task, Tools
 
@@ -35,15 +36,27 @@ def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools)
     """A task that is started again finds its plan, and its jobs still running."""
     if request.options.dry_run:
         return dry_run(request, task, state, tools)
+    result = state.result() or build(request, task, state, tools)
+    clear(state, tools)
+    return result
+
+
+def build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
+    """The result is kept until the task's end, so that no restart builds, or tells of it, again."""
     with telling(request, task, tools) as told:
         with giving_back(state, task, tools):
-            job = found_again(state) or prepared(request, state, task, tools)
-            told.plan = job.plan
-            with running(tools.engine, job):
-                outcomes = list(follow(job, tools.engine, tools.logs))
-            ended = succeeded(outcomes, job.plan)
-            told.result = publish(job.plan, ended, task, tools, state)
-        return told.result
+            result = imported_before(state, task, tools)
+            if result is None:
+                job = found_again(state, tools) or prepared(request, state, task, tools)
+                told.plan = job.plan
+                with running(tools.engine, job, KOJID_ENDS):
+                    outcomes = list(follow(job, tools.engine, tools.logs))
+                ended = succeeded(outcomes, job.plan)
+                result = publish(job.plan, ended, task, tools, state)
+            told.plan, told.result = state.plan(), result
+            with optional(tools.logs, "result"):  # without it a restart finishes the build again
+                state.save_result(result)
+    return result
 
 
 def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
@@ -61,10 +74,31 @@ def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -
         state.forget()
 
 
-def found_again(state: TaskState) -> Optional[Job]:
-    """The job of a task that was started before."""
+def imported_before(state: TaskState, task: Task, tools: Tools) -> Optional[BuildResult]:
+    """The result of a task that died after the import: nothing before it is done again."""
+    plan, expected = state.plan(), state.expected()
+    if plan is None or expected is None or state_of_reserved(state, tools) != "COMPLETE":
+        return None
+    return finish(plan, expected, task, tools, state)
+
+
+def found_again(state: TaskState, tools: Tools) -> Optional[Job]:
+    """The job of a task that was started before, unless its number is given back already."""
     plan = state.plan()
-    return Job(state.name, plan) if plan else None
+    if plan is None:
+        return None
+    if not plan.scratch and state_of_reserved(state, tools) not in ("BUILDING", "COMPLETE"):
+        return None
+    return Job(state.name, plan)
+
+
+def state_of_reserved(state: TaskState, tools: Tools) -> str:
+    """Of the build that the task has reserved; empty: there is none."""
+    reservation = state.reservation()
+    if reservation is None:
+        return ""
+    found = Lookups(tools.session).build(str(reservation.nvr))
+    return found.state if found and found.id == reservation.build_id else ""
 
 
 def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) -> Job:
@@ -73,7 +107,10 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
         tools.engine.cancel(state.name)
         if not tools.engine.remove(state.name, PATIENCE):
             raise ServiceError("An earlier build of this task has not ended.", do="Build again.")
-    refund(state, task, tools, cancelled=False)
+    unused, earlier = refund(state, task, tools, cancelled=False), state.plan()
+    if unused and earlier:
+        unpublish(earlier, tools.registry)
+    state.forget_plan()
     with stage(tools, "target"):
         koji = KojiAuthority(request, task, tools, state.save_reservation)
     made = prepare(request, koji, tools)
@@ -96,11 +133,9 @@ def giving_back(state: TaskState, task: Task, tools: Tools) -> Iterator[None]:
         yield
     except BaseException as error:
         now = task_state(task, tools)
-        told_to_end = not isinstance(error, Exception)
-        if now is not None and (now == CANCELED or not told_to_end):
+        if now is not None and (now == CANCELED or not told_to_end(error)):
             give_back(state, task, tools, cancelled=now == CANCELED)
         raise
-    clear(state, tools)
 
 
 def task_state(task: Task, tools: Tools) -> Optional[int]:
@@ -114,19 +149,21 @@ def task_state(task: Task, tools: Tools) -> Optional[int]:
 def give_back(state: TaskState, task: Task, tools: Tools, *, cancelled: bool) -> None:
     """The release number, and what was pushed under it, unless a Koji build came of it.
 
-    Never raises: the error that brought us here is the one to tell.
+    Never raises: the error that brought us here is the one to tell. What does not come to its end
+    here is done again by the sweep, which needs plan and reservation for that.
     """
     plan = state.plan()
-    tools.engine.cancel(state.name)
-    try:
+    with optional(tools.logs, "clean-up"):
+        tools.engine.cancel(state.name)
+    with optional(tools.logs, "clean-up"):
         unused = refund(state, task, tools, cancelled=cancelled)
-        ended = tools.engine.remove(state.name, PATIENCE)
+        ended = False
+        with optional(tools.logs, "clean-up"):
+            ended = tools.engine.remove(state.name, PATIENCE)
         if plan and (unused or plan.scratch):
             unpublish(plan, tools.registry)
         if ended:
             state.forget()
-    except ContainerBuildError as error:
-        tools.logs.event("clean-up", "failed", text=str(error))
     tools.logs.flush(now=True)
 
 
@@ -136,13 +173,14 @@ def refund(state: TaskState, task: Task, tools: Tools, *, cancelled: bool) -> bo
     if reservation is None:
         return False
     generator = tools.config.builder.content_generator
-    unused = Reservations(tools.session, generator, task.id).refund(reservation, cancelled)
-    state.forget_reservation()
-    return unused
+    return Reservations(tools.session, generator, task.id).refund(reservation, cancelled)
 
 
 def clear(state: TaskState, tools: Tools) -> None:
-    """Nothing of the task stays on this host."""
-    if tools.engine.remove(state.name, PATIENCE):
-        state.forget()
+    """Nothing of the task stays on this host; what cannot be cleared is left to the sweep."""
+    ended = False
+    with optional(tools.logs, "clean-up"):
+        ended = tools.engine.remove(state.name, PATIENCE)
     tools.logs.flush(now=True)
+    if ended:
+        state.forget()

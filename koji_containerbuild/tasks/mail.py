@@ -15,7 +15,6 @@ from email.utils import format_datetime, make_msgid
 from typing import Optional
 
 import koji
-from koji.tasks import ServerExit, ServerRestart
 
 from koji_containerbuild.config import MailConfig
 from koji_containerbuild.contract.plan import BuildPlan
@@ -25,6 +24,7 @@ from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.ends import told_to_end
 from koji_containerbuild.tasks.tools import Task, Tools
 
 SUCCEEDED, FAILED, CANCELLED = "Succeeded", "Failed", "Canceled"  # as the old system wrote them
@@ -65,8 +65,7 @@ def _status(error: BaseException, task: Task, tools: Tools) -> str:
         return ""
     if now == CANCELED:
         return CANCELLED
-    goes_on = not isinstance(error, Exception) or isinstance(error, (ServerExit, ServerRestart))
-    return "" if goes_on or now != koji.TASK_STATES["OPEN"] else FAILED
+    return "" if told_to_end(error) or now != koji.TASK_STATES["OPEN"] else FAILED
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,12 @@ def _tell(status: str, error: str, build: _Build, tools: Tools) -> None:
         message["To"] = ", ".join(to)
         message["Date"] = format_datetime(datetime.fromtimestamp(tools.clock(), timezone.utc))
         send(config, message, to, IN_HASTE if status == CANCELLED else TIMEOUT)
-    except (ContainerBuildError, OSError, smtplib.SMTPException, ValueError) as trouble:
+    except Exception as trouble:  # noqa: BLE001 — whatever it is, the build has ended
+        if told_to_end(trouble):
+            raise
         # Not an event: the task's folder, where those are kept, may be gone by now.
-        tools.logs.write(TASK_LOG, f"The mail was not sent: {trouble}\n".encode())
+        text = f"The mail was not sent: {trouble}\n"
+        tools.logs.write(TASK_LOG, text.encode(errors="backslashreplace"))
         tools.logs.flush(now=True)
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -26,7 +26,7 @@ from koji_containerbuild.contract.tasks import (
     build_log,
     warning_lines,
 )
-from koji_containerbuild.errors import BuildCancelled, ContainerBuildError, ServiceError
+from koji_containerbuild.errors import BuildCancelled, ServiceError
 from koji_containerbuild.koji_api import import_
 from koji_containerbuild.koji_api.lookups import OPEN, Lookups
 from koji_containerbuild.koji_api.metadata import Facts, OutputFile, document
@@ -34,6 +34,7 @@ from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.changes import change_documents
+from koji_containerbuild.tasks.ends import optional, told_to_end
 from koji_containerbuild.tasks.files import fetch_sources, sources_of
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
 from koji_containerbuild.tasks.packages import check_packages, check_same
@@ -63,17 +64,36 @@ def publish(
     documents.update(timeline_documents(plan, images, tools))
     with stage(tools, "metadata"):
         upload = _Upload(plan, Made(reports, index, documents, packages.unlinked), tools, state)
-    build_id = None if plan.scratch else _import(upload, task, tools, state)
-    if plan.destination.floating_tags:
-        with stage(tools, "floating tags"):
-            warnings += _move_floating_tags(plan, index, tools.registry)
-    if set(warnings) - set(plan.warnings):  # those of the plan are there already
-        tools.logs.put(WARNINGS_LOG, warning_lines(warnings))
-    return BuildResult(
+    reservation = state.reservation()
+    result = BuildResult(
         repositories=_pull_specs(plan, index),
-        koji_builds=(str(build_id),) if build_id else (),
+        koji_builds=(str(reservation.build_id),) if reservation and not plan.scratch else (),
         user_warnings=tuple(warnings),
     )
+    if not plan.scratch:
+        state.save_expected(result)
+        _import(upload, task, tools)
+    return finish(plan, result, task, tools, state)
+
+
+def finish(
+    plan: BuildPlan, result: BuildResult, task: Task, tools: Tools, state: TaskState
+) -> BuildResult:
+    """What follows the import; a task that starts again after it begins here."""
+    reservation = state.reservation()
+    if reservation and plan.koji and not plan.scratch:
+        with stage(tools, "tag"):
+            tag = plan.koji.destination_tag
+            import_.tag_build(tools.session, task.id, tag, reservation)
+    if plan.destination.floating_tags:
+        with stage(tools, "floating tags"):
+            spec = Pullspec.parse(result.repositories[1])
+            moved = _move_floating_tags(plan, spec, tools.registry)
+        result = replace(result, user_warnings=(*result.user_warnings, *moved))
+    if set(result.user_warnings) - set(plan.warnings):  # those of the plan are there already
+        with optional(tools.logs, "warnings"):
+            tools.logs.put(WARNINGS_LOG, warning_lines(result.user_warnings))
+    return result
 
 
 def _pull_specs(plan: BuildPlan, index: ImageIndex) -> tuple[str, ...]:
@@ -105,7 +125,6 @@ class _Upload:
         logs = _logs(plan, made, tools, folder)
         sources = _sources(plan, tools, folder)
         self.reservation: Optional[Reservation] = state.reservation()
-        self.tag = plan.koji.destination_tag if plan.koji else ""
         self.files = [folder / file.name for file in (*archives.values(), *sources.values(), *logs)]
         facts = Facts(
             plan=plan,
@@ -189,26 +208,24 @@ def _copy_part(source: Path, to: Path, part: Sequence[int]) -> None:
             left -= len(block)
 
 
-def _import(upload: _Upload, task: Task, tools: Tools, state: TaskState) -> int:
+def _import(upload: _Upload, task: Task, tools: Tools) -> None:
     reservation = upload.reservation
     if reservation is None:
         raise ServiceError("The reservation of the build is lost.", do="Build again.")
     with stage(tools, "import"):
         if Lookups(tools.session).task_state(task.id) != OPEN:
             raise BuildCancelled("The task was ended before its build was imported.")
-        build_id = import_.import_build(tools.session, upload.metadata, upload.files, reservation)
-    with stage(tools, "tag"):
-        import_.tag_build(tools.session, task.id, upload.tag, reservation)
-    return build_id
+        import_.import_build(tools.session, upload.metadata, upload.files, reservation)
 
 
-def _move_floating_tags(plan: BuildPlan, index: ImageIndex, registry: Registry) -> list[str]:
+def _move_floating_tags(plan: BuildPlan, spec: Pullspec, registry: Registry) -> list[str]:
     """What could not be moved comes back as warnings: the build is done."""
-    spec = Pullspec.parse(plan.destination.repository).at_digest(index.digest)
     warnings = []
     for tag in plan.destination.floating_tags:
         try:
             registry.tag(spec, tag)
-        except ContainerBuildError as error:
+        except Exception as error:  # noqa: BLE001 — no bug may make a finished build red
+            if told_to_end(error):
+                raise
             warnings.append(f"The tag {tag} was not moved: {error}")
     return warnings

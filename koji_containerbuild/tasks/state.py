@@ -1,4 +1,4 @@
-"""What a task must find again if it is started again: its plan and its reservation."""
+"""What a task must find again if it is started again: plan, reservation and result."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Optional
 
 from koji_containerbuild.contract.codec import NotThisRecord, from_json, to_json
 from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.tasks import BuildResult
 from koji_containerbuild.koji_api.reserve import Reservation
 from koji_containerbuild.tasks.tools import Task
 
@@ -50,13 +51,39 @@ class TaskState:
         except (OSError, NotThisRecord):
             return None
 
-    def forget_reservation(self) -> None:
-        """It became a build, or was given back."""
-        (self.folder / "reservation.json").unlink(missing_ok=True)
+    def save_expected(self, result: BuildResult) -> None:
+        """What the result is once Koji has imported the build: said before it is asked to."""
+        self._write("expected.json", to_json(result))
+
+    def expected(self) -> Optional[BuildResult]:
+        """None: the task has not come so far."""
+        return self._result("expected.json")
+
+    def save_result(self, result: BuildResult) -> None:
+        """The build is done: from now on a task that starts again has nothing to do."""
+        self._write("result.json", to_json(result))
+
+    def result(self) -> Optional[BuildResult]:
+        """None: the build is not done."""
+        return self._result("result.json")
+
+    def forget_plan(self) -> None:
+        """Nothing of it is left elsewhere: the number is given back, what was pushed is deleted."""
+        for name in (
+            "plan.json",
+            "reservation.json",
+        ):  # a number without a plan is given back again
+            (self.folder / name).unlink(missing_ok=True)
 
     def forget(self) -> None:
         """The task is over."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _result(self, name: str) -> Optional[BuildResult]:
+        try:
+            return from_json(BuildResult, (self.folder / name).read_bytes())
+        except (OSError, NotThisRecord):
+            return None
 
     def _write(self, name: str, text: str) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

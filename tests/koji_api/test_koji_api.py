@@ -60,7 +60,7 @@ def test_a_given_release_is_ours_and_nobody_elses(hub: FakeKojiSession, reservat
     assert reservations.given(WEB).nvr == WEB
     assert state(hub, WEB) == STATES["BUILDING"]
     with pytest.raises(BadRequest, match="web-container-1.0-3 exists already"):
-        reservations.given(WEB)
+        Reservations(hub, "koji-containerbuild", 8).given(WEB)
 
 
 @pytest.mark.parametrize("cancelled, name", [(True, "CANCELED"), (False, "FAILED")])
@@ -97,7 +97,7 @@ def test_another_build_that_is_quicker_gets_the_number_and_we_the_next(hub: Fake
         def CGInitBuild(self, generator, data):  # noqa: N802
             if self.races:
                 self.races -= 1
-                super().CGInitBuild(generator, dict(data))
+                super().CGInitBuild(generator, {**data, "extra": {}})
             return super().CGInitBuild(generator, data)
 
     got = Reservations(Racing(), "g", 7).next("web-container", "1.0")
@@ -163,6 +163,14 @@ def test_a_reservation_whose_answer_was_lost_is_made_anew(lost: Exception):
     assert state(hub, WEB) == STATES["BUILDING"]
 
 
+def test_a_reservation_whose_token_was_not_kept_is_made_anew():
+    """The process died before it could write the token down."""
+    hub = FakeKojiSession("1.30.1")
+    first, second = (Reservations(hub, "g", 7).given(WEB) for _ in range(2))
+    assert first.token != second.token
+    assert hub.tokens == {1: second.token}
+
+
 def test_where_that_would_cancel_the_task_the_name_to_free_is_told():
     hub = LostReply("1.33.0")
     with pytest.raises(ServiceError, match=rf"has reserved {WEB}.*koji cancel {WEB}"):
@@ -188,7 +196,7 @@ def test_a_host_without_access_is_told_what_an_admin_must_do(
 def test_numbers_that_are_always_taken_come_to_an_end(hub: FakeKojiSession):
     class Taken(FakeKojiSession):
         def CGInitBuild(self, generator, data):  # noqa: N802
-            super().CGInitBuild(generator, dict(data))
+            super().CGInitBuild(generator, {**data, "extra": {}})
             return super().CGInitBuild(generator, data)
 
     with pytest.raises(ServiceError, match=f"in {TRIES} tries"):
@@ -246,6 +254,15 @@ def test_a_hub_that_refuses_fails_no_build_but_is_remembered(hub: FakeKojiSessio
     logs.put("plan.json", "{}")
     assert "quota" in logs.trouble
     assert b"task build: started" in logs.task_log.read_bytes()
+
+
+def test_a_line_that_this_host_cannot_keep_goes_to_the_hub(hub: FakeKojiSession, logs: TaskLogs):
+    logs.task_log.unlink()
+    logs.task_log.mkdir()  # as on a full disk, it cannot be written
+    logs.event("build", "started")
+    logs.flush(now=True)
+    assert b"task build: started" in hub.uploads["tasks/7/osbs-build.log"]
+    assert "osbs-build.log" in logs.trouble
 
 
 def test_an_empty_file_is_not_uploaded(hub: FakeKojiSession, logs: TaskLogs):

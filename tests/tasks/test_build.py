@@ -17,6 +17,7 @@ from typing import Any
 
 import koji
 import pytest
+from koji.tasks import ServerExit, ServerRestart
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.recipe import build_arch
@@ -28,6 +29,7 @@ from koji_containerbuild.config import (
     Config,
     FilesConfig,
     LookasideConfig,
+    MailConfig,
     NamingConfig,
     ParentsConfig,
     RegistryConfig,
@@ -64,6 +66,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.file_server import file_server
 from tests.fakes.git import GitRepo, old_server
 from tests.fakes.koji_session import STATES, FakeKojiSession
+from tests.fakes.mail_server import mail_server
 from tests.fakes.registry import FakeRegistry, Fault
 from tests.fakes.rpms import no_packages
 from tests.fakes.yum_repo import package, serving
@@ -728,6 +731,88 @@ def test_a_task_that_died_after_the_import_is_not_failed_when_it_starts_again(si
     assert len(site.hub.imported) == 1
 
 
+def dies_when(site: Site, now: Callable[[], bool], **options: Any) -> None:
+    """The task's process, at the first look at that moment."""
+
+    def die() -> None:
+        if now():
+            site.during = lambda: None
+            raise Restart
+
+    site.during = die
+    with pytest.raises(Restart):
+        site.run(**options)
+
+
+def test_a_task_that_died_after_its_end_builds_and_tells_nothing_again(site: Site):
+    with mail_server() as relay:
+        mail = MailConfig(
+            host="127.0.0.1", port=relay.port, from_address="a@b.c", additional=("x@y.z",)
+        )
+        configured(site, mail=mail)
+        dies_when(site, lambda: bool(site.hub.imported) and not site.engine.names())
+        answer = site.run()
+    assert answer["koji_builds"] == ["1"]
+    assert answer["repositories"][0].endswith(":1.0-1")
+    assert len(site.hub.reserved) == len(site.engine.started) == len(relay.letters) == 1
+    assert not site.left_over()
+
+
+def test_what_is_gone_after_the_import_is_not_missed_by_a_restarted_task(site: Site):
+    dies_when(site, lambda: bool(site.hub.imported))
+    site.fake.faults.append(Fault("GET", "/blobs/", status=404, times=99))  # the reports
+    site.engine.remove(site.engine.started[0], 5)
+    answer = site.run()
+    assert answer["koji_builds"] == ["1"]
+    assert site.hub.tags == {1: ["f43-candidate"]}
+    assert site.fake.tags["fedora/web", "latest"] == site.fake.tags["fedora/web", "1.0-1"]
+    assert len(site.engine.started) == 1 and not site.left_over()
+
+
+def test_what_cannot_be_cleared_away_fails_no_finished_build(site: Site):
+    def refuse(name: str, patience: float) -> bool:
+        raise OSError("No space left on device")
+
+    site.engine.remove = refuse  # type: ignore[method-assign]
+    assert site.run()["koji_builds"] == ["1"]
+    assert "No space left on device" in site.log()
+
+
+@pytest.mark.parametrize("error", [ServerExit(), ServerRestart()])
+def test_kojids_own_words_for_its_end_leave_the_build_running(site: Site, error: Exception):
+    site.hold.clear()
+
+    def told() -> None:
+        site.during = lambda: None
+        raise error
+
+    site.during = told
+    with pytest.raises(type(error)):
+        site.run()
+    assert not site.engine.cancelled
+    assert site.hub.builds[NAME]["state"] == STATES["BUILDING"]
+
+
+def test_what_was_pushed_is_deleted_though_the_job_cannot_be_removed(site: Site):
+    def refuse(name: str, patience: float) -> bool:
+        raise OSError("No space left on device")
+
+    site.engine.remove = refuse  # type: ignore[method-assign]
+    test_a_build_that_fails_late_leaves_nothing_in_the_registry(site)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_task_that_died_while_it_gave_its_number_back_begins_again(site: Site, kept: bool):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hub.builds[NAME]["state"] = STATES["FAILED"]
+    if not kept:
+        (site.left_over()[0] / "reservation.json").unlink()
+    site.hold.set()
+    assert site.run()["koji_builds"] == ["1"]
+    assert len(site.hub.reserved) == len(site.engine.started) == 2
+    assert not site.left_over()
+
+
 def test_an_arch_that_ends_without_a_word_fails_the_build(site: Site):
     site.hold.clear()
 
@@ -773,7 +858,7 @@ def test_the_proxy_of_the_site_is_in_the_repo_of_the_tag(site: Site):
 
 
 def swept(site: Site) -> list[int]:
-    return sweep(site.hub, HUB, site.config, site.engine)
+    return sweep(site.hub, HUB, site.config, site.engine, site.registry)
 
 
 def test_the_sweep_leaves_a_task_alone_that_is_open(site: Site):
@@ -813,10 +898,34 @@ def test_the_sweep_asks_again_when_the_hub_takes_nothing_back(site: Site):
     assert site.hub.builds[NAME]["state"] == STATES["FAILED"]
 
 
+@pytest.mark.parametrize("state", ["CANCELED", "FAILED"])
+def test_the_sweep_deletes_what_a_build_pushed_that_koji_never_got(site: Site, state: str):
+    dies_when(site, lambda: "1.0-1" in site.tags())
+    site.hub.task_states[7] = koji.TASK_STATES[state]
+    assert swept(site) == [7]
+    assert not site.tags() and not site.left_over()
+    assert site.hub.builds[NAME]["state"] == STATES[state]
+
+
+def test_the_sweep_deletes_nothing_of_a_build_that_koji_has(site: Site):
+    dies_when(site, lambda: bool(site.hub.imported))
+    site.hub.task_states[7] = koji.TASK_STATES["CANCELED"]
+    assert swept(site) == [7]
+    assert "1.0-1" in site.tags()
+
+
+def test_the_sweep_deletes_nothing_of_a_scratch_build_that_is_done(site: Site):
+    dies_when(site, lambda: not site.engine.names(), scratch=True)
+    site.hub.task_states[7] = koji.TASK_STATES["CANCELED"]
+    tags = site.tags()
+    assert swept(site) == [7]
+    assert tags and site.tags() == tags
+
+
 def test_the_sweep_of_another_hub_touches_nothing(site: Site):
     test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
     site.hub.task_states.clear()
-    assert sweep(site.hub, "https://other/kojihub", site.config, site.engine) == []
+    assert sweep(site.hub, "https://other/kojihub", site.config, site.engine, site.registry) == []
     assert not site.engine.cancelled
 
 

@@ -175,6 +175,18 @@ def test_a_hub_that_does_not_answer_fails_no_build(site: Site):
     assert b"Koji did not answer" in site.log
 
 
+def test_a_bug_in_the_mail_fails_no_build(site: Site):
+    site.hub.refuse["getUser"] = [KeyError("name")]
+    site.run()
+    assert b"The mail was not sent: 'name'" in site.log
+
+
+def test_a_restart_of_kojid_is_not_taken_for_a_bug_in_the_mail(site: Site):
+    site.hub.refuse["getUser"] = [ServerRestart()]
+    with pytest.raises(ServerRestart):
+        site.run()
+
+
 def test_nothing_that_a_packager_writes_becomes_a_header(site: Site):
     evil = "x\r\nBcc: all@example.com\r\n\r\nbody\x00\ud800"
     site.ends(BuildFailed(evil))
