@@ -84,11 +84,17 @@ def _run(given: argparse.Namespace) -> int:
             print("\n".join(lines(preview(plan))))
             return 0
         print(f"Building {plan.nvr} for {', '.join(plan.arches)}", flush=True)
-        for warning in plan.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        for where in build_alone(plan, place, output):
+        _warn(plan.warnings)
+        built = build_alone(plan, place, output)
+        _warn(built.warnings)
+        for where in built.repositories:
             print(f"Image: {where}")
     return 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _config_file(given: argparse.Namespace, work: Path) -> Path:

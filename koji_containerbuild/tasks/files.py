@@ -21,6 +21,7 @@ from koji_containerbuild.source.fetch import FetchLimits
 from koji_containerbuild.source.file_cache import FileCache
 from koji_containerbuild.tasks.tools import Place
 
+SOURCES = "sources"  # in the work folder of the task
 FOLDER = "artifacts"  # beside the Dockerfile; fetched artifacts are below it
 SOURCE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*\.\w+", re.ASCII)  # of an archive in Koji
 
@@ -84,7 +85,10 @@ def sources_of(files: Sequence[SourceFile]) -> Mapping[str, Download]:
 
 
 def fetch_sources(sources: Mapping[str, Download], into: Path, place: Place) -> None:
-    """Have them in a folder, verified. Raises BadRequest and ServiceError, naming the file."""
+    """Have them in a folder, verified. Raises BadRequest and ServiceError, naming the file.
+
+    What is there already is not asked for again: after a long build it may be gone everywhere else.
+    """
     config = place.config.files
     places = place.config.artifacts.allowed_domains
     limits = FetchLimits(config.max_file_mib, config.file_seconds, config.cache_mib, places)
@@ -95,8 +99,14 @@ def fetch_sources(sources: Mapping[str, Download], into: Path, place: Place) -> 
     cache = FileCache(config.cache, limits, say)
     into.mkdir(exist_ok=True)
     for name, download in sources.items():
-        with (into / name).open("wb") as file:
+        if (into / name).exists():
+            continue
+        partial = into / f".{name}.partial"  # no name of a source begins with a dot
+        with partial.open("wb") as file:
             cache.copy(name, download, file)
+        partial.replace(into / name)
+    if sources:
+        cache.prune()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from koji_containerbuild.rules.parents import Candidate
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.source.checkout import Checkout, fetch_on_branch
 from koji_containerbuild.tasks import provenance
-from koji_containerbuild.tasks.files import fetch_sources
+from koji_containerbuild.tasks.files import SOURCES, fetch_sources
 from koji_containerbuild.tasks.parents import Origins, Replacement
 from koji_containerbuild.tasks.prepare import Repos
 from koji_containerbuild.tasks.resolve import Wish, user_repos
@@ -80,7 +80,7 @@ class KojiAuthority:
         if not self._scratch:
             check_source_types(self._tools.session, list(sources))
             if self._keep:
-                fetch_sources(sources, self._tools.work / "sources", self._tools)
+                fetch_sources(sources, self._tools.work / SOURCES, self._tools)
 
     def origins(self, images: Sequence[Candidate]) -> Origins:
         return provenance.origins(images, self._task, self._tools, self._scratch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from koji_containerbuild.config import PackagesConfig
 from koji_containerbuild.contract.image import ArchImage, Rpm
@@ -12,7 +12,7 @@ from koji_containerbuild.errors import BuildFailed
 from koji_containerbuild.koji_api.rpms import strangers
 from koji_containerbuild.koji_api.session import Session
 from koji_containerbuild.rules.changes import evr
-from koji_containerbuild.rules.levels import FAIL, IGNORE, WARN
+from koji_containerbuild.rules.levels import FAIL, IGNORE, WARN, Level
 from koji_containerbuild.rules.same_packages import Installed, differing
 
 SHOWN = 20  # packages in one message
@@ -57,6 +57,20 @@ def _without_database(images: Sequence[ArchImage]) -> Iterator[str]:
     if arches:
         of = "" if len(arches) == len(images) else f" for {', '.join(arches)}"
         yield f"The image{of} has no RPM database: Koji will know none of its packages."
+
+
+def at_most_warned(policy: PackagesConfig) -> PackagesConfig:
+    """For what is only tried, which may take packages from anywhere."""
+
+    def lowered(level: Level) -> Level:
+        return WARN if level == FAIL else level
+
+    return replace(
+        policy,
+        differs_from_koji=lowered(policy.differs_from_koji),
+        unknown_to_koji=lowered(policy.unknown_to_koji),
+        foreign_signature=lowered(policy.foreign_signature),
+    )
 
 
 def check_same(plan: BuildPlan, images: Sequence[ArchImage], may_differ: Collection[str]) -> None:

@@ -35,9 +35,9 @@ from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.changes import change_documents
 from koji_containerbuild.tasks.ends import optional, told_to_end
-from koji_containerbuild.tasks.files import fetch_sources, sources_of
+from koji_containerbuild.tasks.files import SOURCES, fetch_sources, sources_of
 from koji_containerbuild.tasks.index import Report, pull_report, push_index
-from koji_containerbuild.tasks.packages import check_packages, check_same
+from koji_containerbuild.tasks.packages import at_most_warned, check_packages, check_same
 from koji_containerbuild.tasks.prepare import stage
 from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.timeline import timeline_documents
@@ -54,7 +54,10 @@ def publish(
     images = [report.image for report in reports]
     with stage(tools, "packages"):
         check_same(plan, images, tools.config.packages.may_differ)
-        packages = check_packages(images, tools.config.packages, tools.session)
+        policy = tools.config.packages
+        packages = check_packages(
+            images, at_most_warned(policy) if plan.scratch else policy, tools.session
+        )
     with stage(tools, "index"):
         index = push_index(plan, images, tools.registry)
     warnings = [*plan.warnings, *(w for i in images for w in i.warnings), *packages.warnings]
@@ -174,7 +177,10 @@ def _sources(plan: BuildPlan, tools: Tools, folder: Path) -> Mapping[str, Output
     if plan.scratch:
         return {}
     sources = sources_of(plan.files)
-    fetch_sources(sources, folder, tools)
+    kept = tools.work / SOURCES  # since before the build, unless the task was started again
+    fetch_sources(sources, kept, tools)
+    for name in sources:
+        (kept / name).replace(folder / name)
     return {source.url: import_.measure(folder / name) for name, source in sources.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -92,8 +92,16 @@ def again(plan: BuildPlan, config: Config, now: int) -> BuildPlan:
     )
 
 
-def build_alone(plan: BuildPlan, place: Place, logs: Logs) -> tuple[str, ...]:
-    """Build; where the image is, by tag and by digest. Raises BuildFailed."""
+@dataclass(frozen=True)
+class Built:
+    """What came of a build without Koji."""
+
+    repositories: tuple[str, ...]  # the image by tag and by digest
+    warnings: tuple[str, ...]  # of the images, beside those of the plan
+
+
+def build_alone(plan: BuildPlan, place: Place, logs: Logs) -> Built:
+    """Raises BuildFailed."""
     job = Job(plan.destination.unique_tag, plan)
     near = place.work / "checkout"
     job = replace(job, near=near if near.is_dir() else None)
@@ -105,8 +113,11 @@ def build_alone(plan: BuildPlan, place: Place, logs: Logs) -> tuple[str, ...]:
         raise
     finally:
         place.engine.remove(job.name, patience=10)
+    # What a failed build has pushed stays: by digest, it may be the first build of the same plan.
     repository = Pullspec.parse(plan.destination.repository)
     reports = [pull_report(o, repository, place.registry, place.work) for o in outcomes]
-    index = push_index(plan, [report.image for report in reports], place.registry)
+    images = [report.image for report in reports]
+    index = push_index(plan, images, place.registry)
     tag = repository.at_tag(plan.destination.unique_tag)
-    return str(tag), str(repository.at_digest(index.digest))
+    warnings = dict.fromkeys(warning for image in images for warning in image.warnings)
+    return Built((str(tag), str(repository.at_digest(index.digest))), tuple(warnings))

@@ -92,3 +92,15 @@ def test_a_file_of_the_commit_must_be_the_same_file(site: Site):
 def test_without_files_nothing_is_made(site: Site, tmp_path: Path):
     fetch_files((), site.tree, site.cache)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_build_whose_last_file_cannot_be_had_makes_room_too(site: Site, tmp_path: Path):
+    site.cache = FileCache(tmp_path / "cache", FetchLimits(8, 60, 0), lambda line: None)
+    checksums = {"md5": hashlib.md5(BODY).hexdigest()}
+    files = [
+        SourceFile(name, Download(f"{site.server.url}/{name}", sums), "url")
+        for name, sums in (("a", checksums), ("none", {"md5": "0" * 32}))
+    ]
+    with pytest.raises(BadRequest, match="404"):
+        fetch_files(files, site.tree, site.cache)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".part"]

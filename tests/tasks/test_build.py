@@ -588,6 +588,27 @@ def test_the_source_of_an_artifact_is_kept_with_the_koji_build(site: Site):
     assert sorted(asked) == ["/a.jar", "/s.zip"]
 
 
+def test_the_source_of_an_artifact_may_be_gone_after_the_build(site: Site):
+    with file_server() as server:
+        server.files = {"/a.jar": b"jar", "/s.zip": b"source"}
+        sums = {name: hashlib.sha256(body).hexdigest() for name, body in server.files.items()}
+        allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
+        site.config = dataclasses.replace(site.config, artifacts=allowed)
+        artifact = f"- url: {server.url}/a.jar\n  sha256: {sums['/a.jar']}\n"
+        source = f"  source-url: {server.url}/s.zip\n  source-sha256: {sums['/s.zip']}\n"
+        site.source.write({"fetch-artifacts-url.yaml": artifact + source})
+        site.commit()
+
+        def gone() -> None:
+            server.files.pop("/s.zip", None)
+            (site.config.files.cache / f"sha256-{sums['/s.zip']}").unlink(missing_ok=True)
+
+        site.during = gone
+        assert site.run()["koji_builds"] == ["1"]
+    names = [output["filename"] for output in site.hub.imported[0]["output"]]
+    assert "s.zip" in names
+
+
 def test_a_source_that_is_gone_is_missed_before_a_number_is_reserved(site: Site):
     with file_server() as server:
         allowed = ArtifactsConfig((server.url.removeprefix("http://"),))

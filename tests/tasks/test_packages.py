@@ -12,7 +12,7 @@ from koji_containerbuild.contract.image import ArchImage, Buildroot, Rpm
 from koji_containerbuild.errors import BuildFailed, ServiceError
 from koji_containerbuild.koji_api.metadata import components
 from koji_containerbuild.rules.manifests import DOCKER_MANIFEST
-from koji_containerbuild.tasks.packages import check_packages, check_same
+from koji_containerbuild.tasks.packages import at_most_warned, check_packages, check_same
 from tests.fakes.koji_session import FakeKojiSession
 from tests.fakes.plans import PLAN
 
@@ -46,6 +46,14 @@ def image(*rpms: Rpm, host: tuple[Rpm, ...] = (), arch: str = "x86_64") -> ArchI
 def test_packages_as_koji_has_them_are_no_news(hub: FakeKojiSession):
     found = check_packages([image(rpm(hub, "bash"), rpm(hub, "jq"))], FAIL, hub)
     assert (found.unlinked, found.warnings) == (frozenset(), ())
+
+
+def test_a_scratch_build_is_warned_at_most(hub: FakeKojiSession):
+    strange = rpm(hub, "nobody-has-it")
+    with pytest.raises(BuildFailed):
+        check_packages([image(strange)], FAIL, hub)
+    assert check_packages([image(strange)], at_most_warned(FAIL), hub).warnings
+    assert at_most_warned(PackagesConfig()) == PackagesConfig()
 
 
 def test_another_rpm_under_a_name_of_koji_is_named_and_not_linked(hub: FakeKojiSession):

@@ -22,13 +22,15 @@ from koji_containerbuild.source.file_cache import FileCache
 
 def fetch_files(files: Sequence[SourceFile], folder: Path, cache: FileCache) -> None:
     """Raises BadRequest and ServiceError, naming the file."""
-    for file in files:
-        target = _target(file.path, folder)
-        if not _is_committed(file, target):
-            with target.open("xb") as out:
-                cache.copy(file.path, file.download, out)
-    if files:
-        cache.prune()
+    try:
+        for file in files:
+            target = _target(file.path, folder)
+            if not _is_committed(file, target):
+                with target.open("xb") as out:
+                    cache.copy(file.path, file.download, out)
+    finally:  # a build whose last file cannot be had has filled the cache as well
+        if files:
+            cache.prune()
 
 
 def _target(path: str, folder: Path) -> Path:
