@@ -6,7 +6,6 @@ system; names and orders in `extra` are read by Bodhi, Freshmaker and others.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -15,6 +14,7 @@ from koji_containerbuild import __version__
 from koji_containerbuild.contract.image import ArchImage, ImageIndex, Rpm
 from koji_containerbuild.contract.plan import BuildPlan, SourceFile
 from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.rules.userdata import NOT_IN_XML
 
 ENGINE = "buildah"
 SOURCE_TYPE = "remote-source-file"  # build type of the source code of fetched artifacts
@@ -272,9 +272,6 @@ def kojifiles(plan: BuildPlan) -> list[dict[str, Any]]:
     return found
 
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-
-
 def clean(value: Any) -> Any:
     r"""Make visible what XML cannot hold: Koji answers in XML, and a build that has such a
     character in its metadata could not be read any more.
@@ -283,7 +280,7 @@ def clean(value: Any) -> Any:
     {'label': ['bell \\x07']}
     """
     if isinstance(value, str):
-        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
+        return NOT_IN_XML.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)
     if isinstance(value, Mapping):

@@ -189,7 +189,7 @@ def pieces(response: requests.Response, chunk: int) -> Iterator[bytes]:
 def _check_complete(response: requests.Response, size: int) -> None:
     """EL9's urllib3 takes half an answer for a whole one; the next one does this itself."""
     said = response.headers.get("Content-Length", "")
-    if said.isdigit() and size < int(said) and not response.headers.get("Content-Encoding"):
+    if said.isdecimal() and size < int(said) and not response.headers.get("Content-Encoding"):
         raise requests.ConnectionError(f"it broke off after {size} of {said} bytes")
 
 
@@ -218,7 +218,7 @@ def _seconds(retry_after: str) -> float:
     >>> _seconds("7"), _seconds(""), _seconds("soon"), _seconds("Thu, 01 Jan 1970 00:00:00 GMT")
     (7.0, 0.0, 0.0, 0.0)
     """
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         date = parsedate_to_datetime(retry_after)

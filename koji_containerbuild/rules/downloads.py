@@ -12,6 +12,7 @@ from koji_containerbuild.errors import BadRequest, ConfigError
 # Hex digits of a checksum, weakest algorithm first. md5 and sha1 are here since old files have
 # nothing better.
 CHECKSUMS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+LONGEST_NAME = 255  # bytes, of one part of a path
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -35,6 +36,15 @@ def strongest(checksums: Mapping[str, str]) -> str:
     return max(checksums, key=list(CHECKSUMS).index)
 
 
+def is_too_long(name: str) -> bool:
+    """Whether no file system could have a file or folder of that name.
+
+    >>> is_too_long("a" * 255), is_too_long("ä" * 128)
+    (False, True)
+    """
+    return len(name.encode(errors="replace")) > LONGEST_NAME
+
+
 def path_inside(path: str) -> str:
     """A path below a folder, in its plain form. Raises BadRequest for any other.
 
@@ -44,7 +54,7 @@ def path_inside(path: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if path.startswith("/") or ".." in parts or not parts or path.endswith("/"):
         raise BadRequest(f"The path '{path[:200]}' is not that of a file below the Dockerfile's.")
-    if _CONTROL.search(path) or len(path) > 1000:
+    if _CONTROL.search(path) or len(path) > 1000 or any(is_too_long(part) for part in parts):
         raise BadRequest(f"The path {path[:200]!r} is too long, or holds a control character.")
     return "/".join(parts)
 

@@ -50,7 +50,8 @@ class SourceUrl:
                 do=f"Use one of {', '.join(s + '://' for s in SCHEMES)}.",
             )
         host = "localhost" if local else parts.hostname or ""
-        if not host or host.startswith("-") or len(parts.path) < 2:
+        repository = parts.path.strip("/").removesuffix(".git").strip("/")
+        if not host or host.startswith("-") or not repository:
             raise BadRequest(f"'{_shown(text)}' names no host or no repository.", do=_FORM)
         if parts.password:
             raise BadRequest(
@@ -64,7 +65,7 @@ class SourceUrl:
             text=text,
             clone_url=_clone_url(parts.scheme, parts.netloc, parts.path),
             host=parts.netloc.rpartition("@")[2],
-            repository=parts.path.strip("/").removesuffix(".git"),
+            repository=repository,
             subfolder=_subfolder(parts.query),
             revision=commit if COMMIT.fullmatch(commit) else parts.fragment,
         )

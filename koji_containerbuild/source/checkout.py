@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from koji_containerbuild.errors import BadRequest, ServiceError
+from koji_containerbuild.rules.downloads import is_too_long
 from koji_containerbuild.rules.scm import COMMIT
 
 TIMEOUT = 900  # seconds, for one git command
@@ -78,6 +79,8 @@ class Checkout:
     def folder(self, subfolder: str) -> Path:
         """The folder of the Dockerfile. Raises BadRequest."""
         folder = self.root / subfolder
+        if "\0" in subfolder or any(is_too_long(name) for name in subfolder.split("/")):
+            raise BadRequest(f"The repository has no folder '{subfolder:.200}'.")
         root, real = _real(self.root), _real(folder)
         if not folder.is_dir() or (real != root and root not in real.parents):
             raise BadRequest(f"The repository has no folder '{subfolder}'.")
@@ -214,6 +217,6 @@ def _environment() -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": str(Path(__file__).with_name("gitconfig")),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_LFS_SKIP_SMUDGE": "1",
-        "GIT_ALLOW_PROTOCOL": "git:http:https:ssh:rsync:file",
+        "GIT_ALLOW_PROTOCOL": "git:http:https:ssh:file",
         "LC_ALL": "C.UTF-8",
     }

@@ -12,9 +12,10 @@ import re
 from dataclasses import dataclass
 
 from koji_containerbuild.errors import BadRequest
-from koji_containerbuild.rules.downloads import wrong_checksum
+from koji_containerbuild.rules.downloads import is_too_long, wrong_checksum
 
 FILE = "sources"
+LONGEST_LINE = 1000  # characters, also since a search of this kind is slow in long ones
 _NEW = re.compile(r"(?P<type>[A-Za-z0-9]+) ?\((?P<name>.+)\) ?= ?(?P<sum>\S+)")
 _OLD = re.compile(r"(?P<sum>[0-9A-Fa-f]{32}) [ *](?P<name>\S.*)")
 
@@ -33,6 +34,8 @@ def read(text: str) -> tuple[Entry, ...]:
     """Raises BadRequest, naming the line. Blank lines and comments are left out."""
     found: dict[str, Entry] = {}
     for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > LONGEST_LINE:
+            raise _wrong(number, f"it has more than {LONGEST_LINE} characters")
         words = line.strip()
         if not words or words.startswith("#"):
             continue
@@ -51,7 +54,7 @@ def _entry(words: str, number: int) -> Entry:
     name, checksum = match["name"], match["sum"].lower()
     if wrong := wrong_checksum(algorithm, checksum):
         raise _wrong(number, wrong)
-    if "/" in name or name in (".", "..") or not name.isprintable() or len(name) > 255:
+    if "/" in name or name in (".", "..") or not name.isprintable() or is_too_long(name):
         raise _wrong(number, f"{name[:200]!r} is not the name of a file without a folder")
     return Entry(name, algorithm, checksum, number)
 

@@ -6,7 +6,6 @@ Neither Koji nor dist-git fetches them, and both would need hosts that no policy
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from koji_containerbuild.source.checkout import Checkout
 
 MODULES = ".gitmodules"
 POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+SHOWN = 100  # characters of a folder in a warning
 LARGEST_POINTER = 1024  # bytes, by the specification of Git LFS
 
 
@@ -23,7 +23,9 @@ def warn_of_submodules(checkout: Checkout) -> tuple[str, ...]:
     text = checkout.read("", MODULES)
     if text is None:
         return ()
-    paths = re.findall(r"^\s*path\s*=\s*(.*\S)", text, re.MULTILINE)
+    settings = (line.partition("=") for line in text.split("\n"))
+    paths = [value.strip()[:SHOWN] for key, _, value in settings if key.strip() == "path"]
+    paths = [path for path in paths if path]
     named = f": {', '.join(ascii(path)[1:-1] for path in paths[:5])}" if paths else ""
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return (f"Git submodules are not fetched, their folders are empty{named}{more}.",)

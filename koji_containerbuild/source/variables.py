@@ -21,6 +21,7 @@ PLATFORM = {
     **{"TARGETOS": "linux", "TARGETPLATFORM": _MARK, "TARGETARCH": _MARK, "TARGETVARIANT": _MARK},
     **{"BUILDOS": "linux", "BUILDPLATFORM": _MARK, "BUILDARCH": _MARK, "BUILDVARIANT": _MARK},
 }
+ROOM = 1 << 20  # characters of all values of one Dockerfile; `ENV A=$B$B` may say much in few words
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of an image without one
 
 
@@ -33,11 +34,25 @@ class Setting:
     line: int  # of its beginning, from 1
 
 
+class _Room:
+    """What is left for values."""
+
+    def __init__(self) -> None:
+        self._left = ROOM
+
+    def take(self, text: str) -> str:
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError(f"with it all values have more than {ROOM} characters")
+        return text
+
+
 def heading(settings: Iterable[Setting]) -> dict[str, str]:
     """The ARGs before the first FROM that have a value. Raises BadRequest, naming the line."""
     known: dict[str, str] = {}
+    room = _Room()
     for setting in settings:
-        known.update(_arguments(setting, known, {}))
+        known.update(_arguments(setting, known, {}, room))
     return known
 
 
@@ -52,16 +67,17 @@ def labels(
     env = {"PATH": PATH, **parent_env}
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
+    room = _Room()
     for stage in stages:
         arguments: dict[str, str] = {}
         for setting in stage:
             if setting.instruction == "ARG":
                 known = {**arguments, **env}
-                arguments.update(_arguments(setting, known, {**above, **PLATFORM}))
+                arguments.update(_arguments(setting, known, {**above, **PLATFORM}, room))
             elif setting.instruction == "ENV":
-                env.update(_pairs(setting, {**arguments, **env}))
+                env.update(_pairs(setting, {**arguments, **env}, room))
             else:
-                found = _pairs(setting, {**arguments, **env})
+                found = _pairs(setting, {**arguments, **env}, room)
                 _check_marks(setting, found)
                 values.update(found)
                 lines.update(dict.fromkeys(found, setting.line))
@@ -69,12 +85,12 @@ def labels(
 
 
 def _arguments(
-    setting: Setting, known: Mapping[str, str], outer: Mapping[str, str]
+    setting: Setting, known: Mapping[str, str], outer: Mapping[str, str], room: _Room
 ) -> dict[str, str]:
     """Name and value of each ARG that has one, of its own or from outside."""
     try:
         _check(setting)
-        expanded = [words.expand(word, known) for word in words.split(setting.value)]
+        expanded = [room.take(words.expand(word, known)) for word in words.split(setting.value)]
     except ValueError as error:
         _refuse(setting, error)
     pairs = [word.partition("=") for word in expanded]
@@ -87,11 +103,11 @@ def _arguments(
 DOUBTFUL = "\0\n\v\f\r\x1c\x1d\x1e\x1f"
 
 
-def _pairs(setting: Setting, known: Mapping[str, str]) -> dict[str, str]:
+def _pairs(setting: Setting, known: Mapping[str, str], room: _Room) -> dict[str, str]:
     try:
         _check(setting)
         found = {
-            words.expand(name, known): words.expand(value, known)
+            room.take(words.expand(name, known)): room.take(words.expand(value, known))
             for name, value in words.pairs(setting.value)
         }
         if "" in found:

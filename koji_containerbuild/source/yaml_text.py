@@ -23,6 +23,7 @@ MAX_VALUES = 10_000  # each alias counts as all that it stands for
 MAX_DIGITS = 15  # of a number
 SHOWN = 100  # characters of a value in a message
 BASE = "tag:yaml.org,2002:"
+HALF = re.compile("[\ud800-\udfff]")
 WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 QUOTES = "Put the text in quotes."
@@ -188,12 +189,19 @@ class _Reading:
             raise self._refused(node, "a key is not a text.", "Write 'key: value'.")
         if node.tag == f"{BASE}merge":
             raise self._refused(node, "'<<' is not read here.", "Write the keys out.")
-        return str(node.value)
+        return self._text(node)
+
+    def _text(self, node: Any) -> str:
+        """Nothing could write half of a character down again: PyYAML makes one of "\\ud800"."""
+        text = str(node.value)
+        if HALF.search(text):
+            raise self._refused(node, "the text holds half of a surrogate pair.", "Remove it.")
+        return text
 
     def _scalar(self, node: Any) -> Union[str, int, float, bool, None]:
         kind, text = node.tag.removeprefix(BASE), node.value
         if kind == "str":
-            return str(text)
+            return self._text(node)
         if kind == "null" and text.lower() in ("", "~", "null"):
             return None
         if kind == "bool" and text.lower() in BOOLEANS:

@@ -63,6 +63,11 @@ def test_a_commit_id_in_capitals_is_the_same_commit():
         ({"a": 2**63}, r"userdata\.a is a number of more than 64 bits"),
         ({"a": -(2**63) - 1}, "64 bits"),
         ({"a": 10**5000}, "64 bits"),
+        ({"a": "\x00"}, r"userdata\.a holds a character that XML cannot hold"),
+        ({"a": ["\ud800"]}, r"userdata\.a\[0\] holds a character that XML"),
+        ({"a": {"\x01": 1}}, r"A key of userdata\.a is one that XML cannot hold"),
+        ({"a": b"x"}, r"userdata\.a is nothing that JSON has a word for"),
+        ({"a": {1: 1}}, "A key of userdata"),
         ({"a": "x" * 70_000}, "more than 65536 characters"),
     ],
 )

@@ -83,3 +83,11 @@ def test_any_text_is_a_url_or_is_not(text: str):
     if wrong_url(text) is None:
         assert text.lower().startswith(("http://", "https://"))
         assert not is_allowed(text, ())
+
+
+@pytest.mark.parametrize("part", ["a" * 256, "ä" * 128])
+def test_a_name_that_no_file_system_takes_is_refused(part: str):
+    for path in (part, f"lib/{part}", f"{part}/a.jar"):
+        with pytest.raises(BadRequest, match="too long"):
+            path_inside(path)
+    assert path_inside(f"{'a' * 255}/{'ä' * 127}")

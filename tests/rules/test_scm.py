@@ -91,3 +91,9 @@ def test_the_record_of_a_source_has_the_commit_and_no_git_plus():
     url = SourceUrl.parse("git+https://src.example.com/container/web?app#main")
     assert url.recorded(COMMIT) == f"https://src.example.com/container/web?app#{COMMIT}"
     assert not url.names_a_commit
+
+
+@pytest.mark.parametrize("path", [".git", "/.git", ".git/", "/"])
+def test_a_repository_without_a_name_is_refused(path: str):
+    with pytest.raises(BadRequest, match="names no host or no repository"):
+        SourceUrl.parse(f"git+https://h/{path}#main")

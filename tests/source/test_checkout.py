@@ -210,3 +210,9 @@ def test_a_missing_file_is_named_with_its_folder(tree: Checkout):
     assert tree.read("app", "Dockerfile") is None
     with pytest.raises(BadRequest, match="no Dockerfile in the folder app of the source"):
         tree.text("app", "Dockerfile")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "b/" + "ä" * 128 + "/c", "a\0b"])
+def test_a_folder_that_could_not_be_there_is_not(tree: Checkout, name: str):
+    with pytest.raises(BadRequest, match="has no folder"):
+        tree.folder(name)

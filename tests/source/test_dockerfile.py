@@ -228,3 +228,20 @@ def test_any_text_is_read_or_refused(text: str):
         assert all(
             lines[s.first_line].strip().upper().startswith("FROM") for s in dockerfile.stages
         )
+
+
+def test_variables_that_grow_are_refused_before_they_fill_the_memory():
+    grow = "".join(f"ENV B{n}=x$A$A$A$A\n" for n in range(100))
+    dockerfile = parse(f"FROM x\nENV A={'a' * 60_000}\n{grow}")
+    with pytest.raises(BadRequest, match="Line 7 of .*all values have more than 1048576 char"):
+        dockerfile.labels({})
+
+
+def test_values_of_one_instruction_are_limited_too():
+    grow = " ".join(f"B{n}=x$A$A$A$A" for n in range(100))
+    for text in (
+        f"FROM x\nENV A={'a' * 60_000}\nENV {grow}\n",
+        f"ARG A={'a' * 60_000}\nARG {grow}\nFROM x\n",
+    ):
+        with pytest.raises(BadRequest, match="all values have more than"):
+            parse(text).labels({})

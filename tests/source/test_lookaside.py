@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,3 +93,16 @@ def test_any_text_is_read_or_refused_in_words(text: str):
     for entry in entries:
         assert len(entry.checksum) == CHECKSUMS[entry.algorithm]
         assert "/" not in entry.filename
+
+
+def test_a_name_is_measured_in_bytes():
+    with pytest.raises(BadRequest, match="is not the name of a file"):
+        read(f"{MD5}  {'ä' * 128}")
+    assert read(f"{MD5}  {'ä' * 127}")
+
+
+def test_a_line_that_is_searched_for_long_is_refused():
+    begin = time.monotonic()
+    with pytest.raises(BadRequest, match="line 1: it has more than 1000 characters"):
+        read("md5 (a" + ")=" * 20_000 + " z z")
+    assert time.monotonic() - begin < 1

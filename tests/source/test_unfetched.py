@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_a_warning_names_five_submodules_at_most_and_no_control_characters(repo:
     text = "".join(f'[submodule "{n}"]\n\tpath = s{n}\x07\n' for n in range(7))
     (warning,) = warn_of_submodules(checkout(repo, {".gitmodules": text}))
     assert warning.endswith(r": s0\x07, s1\x07, s2\x07, s3\x07, s4\x07 and 2 more.")
+
+
+def test_a_file_of_blanks_takes_no_time(repo: GitRepo):
+    tree = checkout(repo, {".gitmodules": "path=" + " " * 100_000 + "\npath=x\n"})
+    begin = time.monotonic()
+    (warning,) = warn_of_submodules(tree)
+    assert warning.endswith(": x.")
+    assert time.monotonic() - begin < 1
 
 
 def test_a_repository_without_submodules_gives_no_warning(repo: GitRepo):
