@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def remove(places: Places) -> None:
     """Delete the cluster (it must not be running)."""
     if places.postgres.exists():
         shutil.rmtree(places.postgres)
+
+
+def forget(places: Places) -> None:
+    """Delete the cluster of a state folder that somebody deleted: it knows of builds that are gone.
+
+    Its server may run on, known to nobody.
+    """
+    for pid in _inside(places.postgres / "data"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGQUIT)
+    wait_until_gone(places)
+    remove(places)
 
 
 def _inside(folder: Path) -> Iterator[int]:

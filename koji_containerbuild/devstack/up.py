@@ -35,6 +35,7 @@ from koji_containerbuild.devstack.places import (
     Ports,
     addresses,
     choose_ports,
+    read_ports,
     require_free,
 )
 from koji_containerbuild.devstack.process import Part, ensure
@@ -55,6 +56,8 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
     machine.check()
     with timed("Koji's source", say):
         source = koji_source.fetch(places.cache)
+    if read_ports(places) is None:
+        postgres.forget(places)
     ports = choose_ports(places, wanted)
     with timed("PostgreSQL", say):
         postgres.prepare(places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import urllib.request
 import koji
 import pytest
 
-from koji_containerbuild.devstack import kojid
+from koji_containerbuild.devstack import kojid, postgres
 from koji_containerbuild.devstack.koji_source import VERSION, fetch
-from koji_containerbuild.devstack.process import Record, running
+from koji_containerbuild.devstack.places import Places
+from koji_containerbuild.devstack.process import Record, ensure, running
 from koji_containerbuild.devstack.seed import BUILD_TAG, DEST_TAG, TARGET
 from koji_containerbuild.devstack.stack import Stack
 from koji_containerbuild.errors import BadRequest
@@ -229,3 +231,15 @@ def test_a_killed_part_is_started_again_by_up_and_the_others_stay(stack: Stack, 
     assert new and new.pid != killed.pid
     assert_same(before, after)
     assert stack.koji("hello").returncode == 0
+
+
+def test_the_database_of_a_state_folder_that_was_deleted_is_not_met_again(tmp_path):
+    places = Places(state=tmp_path / "state", cache=tmp_path / "cache")
+    postgres.prepare(places)
+    server = postgres.part(places)
+    ensure(server, places.run, places.log, before=lambda: None)
+    shutil.rmtree(places.state)
+    assert postgres.sql(places, "SELECT 1", database="postgres") == [(1,)]
+    postgres.forget(places)
+    assert not places.postgres.exists()
+    postgres.forget(places)  # nothing there is not an error
