@@ -1,0 +1,136 @@
+r"""A log on its way through a pod's standard output: lines that say which part of it they are.
+
+    SECONDS OFFSET PAYLOAD SIGN     (no blank between payload and sign)
+
+    6920a53c 0 STEP 1/2: FROM fedora+
+    6920a53c 16 .~
+    6920a53d 17 =
+
+SECONDS: when it was written, by the pod's clock, since 1970; OFFSET: of the payload's first byte in
+the log; both in hex. SIGN: `+` a newline follows in the log, `~` none (cut here, or the log ended),
+`=` the log is complete: OFFSET is its size, and there is no payload.
+
+A container runtime stores lines, cuts long ones, and may take `\r\n` for a newline; so a payload is
+at most 8 KiB, and the sign stands behind it. A reader knows what it has, what it lacks, and when
+it has all, however often the connection broke; why: docs/adr/0009-framed-logs.md.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MOST = 8 * 1024  # bytes of payload: a runtime's lines are cut at 16 KiB
+LONGEST = 64 * 1024  # bytes of a line that is no frame; it is cut there
+
+_FRAME = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{1,15}) (.*)([+~=])", re.DOTALL)
+_HALF = re.compile(rb"[0-9a-f]{0,8}(?: [0-9a-f]{0,15}(?: .*)?)?", re.DOTALL)
+
+
+class Framer:
+    """Writes a log as frames."""
+
+    def __init__(self, offset: int = 0, clock: Callable[[], float] = time.time) -> None:
+        """`offset`: of the first byte that comes, in the log."""
+        self._offset = offset
+        self._clock = clock
+
+    def frame(self, data: bytes) -> bytes:
+        """The frames of the log's next bytes, all of them: nothing is kept back."""
+        lines = data.split(b"\n")
+        last = lines.pop()
+        when = b"%08x" % int(self._clock())
+        offset = self._offset
+        frames = []
+        for line in lines:
+            while len(line) > MOST:
+                frames.append(b"%b %x %b~\n" % (when, offset, line[:MOST]))
+                line = line[MOST:]
+                offset += MOST
+            frames.append(b"%b %x %b+\n" % (when, offset, line))
+            offset += len(line) + 1
+        for start in range(0, len(last), MOST):
+            frames.append(b"%b %x %b~\n" % (when, offset + start, last[start : start + MOST]))
+        self._offset = offset + len(last)
+        return b"".join(frames)
+
+    def end(self) -> bytes:
+        """The last frame: there is no more."""
+        return b"%08x %x =\n" % (int(self._clock()), self._offset)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes of the log."""
+
+    offset: int  # of the first one
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Read:
+    """What some bytes of frames told."""
+
+    pieces: tuple[Piece, ...]  # only what was not known; between two of them something is lost
+    foreign: tuple[bytes, ...] = ()  # lines that are no frames, without newline
+
+
+class Unframer:
+    """Reads frames, over any number of connections, and gives each byte of the log once."""
+
+    def __init__(self, offset: int = 0) -> None:
+        """`offset`: of the first byte that is not known yet."""
+        self.offset = offset
+        self.seconds = 0  # of the last frame, since 1970; 0: there was none
+        self.lost = 0  # bytes of the log that will not come
+        self.complete = False  # the log's end was seen; nothing comes after it
+        self._rest = b""  # of a line, without its end
+
+    def feed(self, data: bytes) -> Read:
+        """The next bytes of the connection, cut anywhere."""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LONGEST:  # no frame is so long
+            lines.append(self._rest)
+            self._rest = b""
+        return self._read(lines)
+
+    def close(self) -> Read:
+        """The connection has ended, perhaps within a line: half a frame is nothing, and comes
+        again with the next connection; half a foreign line is all that there is of it.
+        """
+        rest, self._rest = self._rest, b""
+        return Read(()) if _HALF.fullmatch(rest) else Read((), (rest,))
+
+    def _read(self, lines: list[bytes]) -> Read:
+        pieces: list[Piece] = []
+        foreign: list[bytes] = []
+        part: list[bytes] = []  # of the log, from `start` to `known`
+        start = known = self.offset
+        when = sign = b""
+        fullmatch = _FRAME.fullmatch
+        for line in lines:
+            match = fullmatch(line)
+            if match is None:
+                foreign.append(line)
+                continue
+            when, at, payload, sign = match.groups()
+            if sign == b"+":
+                payload += b"\n"
+            offset = int(at, 16)
+            if offset > known:
+                pieces.append(Piece(start, b"".join(part)))
+                part = []
+                self.lost += offset - known
+                start = known = offset
+            elif offset < known:  # it came before, or some of it
+                payload = payload[known - offset :]
+            part.append(payload)
+            known += len(payload)
+        pieces.append(Piece(start, b"".join(part)))
+        self.offset = known
+        self.complete = self.complete or sign == b"="
+        self.seconds = int(when, 16) if when else self.seconds
+        return Read(tuple(piece for piece in pieces if piece.data), tuple(foreign))
