@@ -75,6 +75,45 @@ def test_a_file_that_is_not_there_says_how_to_name_another(tmp_path: Path):
         load(tmp_path / "none")
 
 
+CLUSTER = """
+[cluster one]
+url = https://one:6443
+token_file = /t
+namespace = builds
+arches = x86_64 aarch64
+image = registry/buildroot
+"""
+
+
+def test_clusters_are_kept_in_their_order(tmp_path: Path):
+    config = read(tmp_path, CLUSTER.replace("one", "zwei") + CLUSTER + "max_builds = 3\n")
+    assert list(config.clusters) == ["zwei", "one"]
+    assert config.clusters["one"].url == "https://one:6443"
+    assert config.clusters["one"].max_builds == 3
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[builder]\nengine = clusters\n", "is 'clusters', and there is none. Add a section"),
+        (CLUSTER + "imge = x\n", r"unknown key 'imge' in \[cluster one\]. Did you mean 'image'"),
+        (CLUSTER.replace("arches", "#"), r"there is no arches in \[cluster one\]"),
+        (CLUSTER.replace("https", "http"), "url is 'http://one:6443' .* It begins with https"),
+        (CLUSTER.replace("token", "#"), "there is no credential .* Set token_file, or"),
+        (CLUSTER + "cert_file = /x\n", "there is no credential"),
+        (CLUSTER.replace(" one", " One"), "'One' is no name"),
+        (CLUSTER.replace(" one", " "), "'' is no name"),
+        (CLUSTER.replace("image", "#"), "there is no image"),
+        (CLUSTER + "node_selector = a\n", "node_selector has 'a' .* Write LABEL=VALUE"),
+        (CLUSTER + "tolerations = a:Never\n", "tolerations has 'a:Never'"),
+        (CLUSTER + "engine = nomad\n", "engine .* is 'nomad': write kubernetes, openshift"),
+    ],
+)
+def test_a_mistake_about_a_cluster_is_named(tmp_path: Path, text: str, words: str):
+    with pytest.raises(ConfigError, match=words):
+        read(tmp_path, text)
+
+
 @given(data=st.binary() | st.text(st.characters(exclude_categories=("Cs",))).map(str.encode))
 def test_any_file_is_read_or_named(data: bytes, tmp_path_factory: pytest.TempPathFactory):
     try:

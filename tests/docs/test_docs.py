@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from koji_containerbuild.config import Config, load
+from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.options import BuildOptions
 from tests.test_architecture import MAY_IMPORT, STDLIB_ONLY
 
@@ -53,6 +54,7 @@ def test_the_page_of_options_has_no_other_options():
 def config_keys() -> list[tuple[str, str, Any]]:
     hints = get_type_hints(Config)
     kinds = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    kinds["cluster NAME"] = ClusterConfig
     return [
         (section, field.name, field.default)
         for section, kind in kinds.items()
@@ -84,7 +86,8 @@ def types_of(hint: Any) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(("section", "key", "default"), config_keys())
 def test_the_page_on_operating_has_the_type_of_each_key(section: str, key: str, default: Any):
-    hint = get_type_hints(get_type_hints(Config)[section])[key]
+    kind = ClusterConfig if section == "cluster NAME" else get_type_hints(Config)[section]
+    hint = get_type_hints(kind)[key]
     table = rows(sections((DOCS / "operating.md").read_text(), "###")[f"[{section}]"])
     assert {row[0]: row[1] for row in table}[key] in types_of(hint)
 
@@ -113,7 +116,8 @@ def test_the_example_of_builder_conf_has_each_key_and_its_default(tmp_path: Path
     for section, key, default in config_keys():
         assert re.search(rf"^#?{key} =", example, re.MULTILINE), f"[{section}] {key}"
         if re.search(rf"^#{key} =", example, re.MULTILINE) and default:
-            assert getattr(getattr(whole, section), key) == default, f"[{section}] {key}"
+            part = whole.clusters["main"] if section == "cluster NAME" else getattr(whole, section)
+            assert getattr(part, key) == default, f"[{section}] {key}"
 
 
 def test_the_import_table_is_the_one_that_is_tested():

@@ -6,23 +6,22 @@ is an error that names the nearest known one, since a misspelt limit is worse th
 
 from __future__ import annotations
 
-import configparser
-import difflib
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
+from koji_containerbuild.config.cluster import ClusterConfig, wrong_of
+from koji_containerbuild.config.ini import Positive, nearest, section, sections
 from koji_containerbuild.errors import ConfigError
 from koji_containerbuild.rules.levels import Level
 from koji_containerbuild.rules.signatures import key_ids
 
 VARIABLE = "KOJI_CONTAINERBUILD_CONFIG"  # environment variable with the path of the file
 DEFAULT_PATH = Path("/etc/koji-containerbuild/builder.conf")
-Positive = Annotated[int, 1]  # with the least that makes sense; of a plain number that is 0
+CLUSTERS = "clusters"  # the engine that takes all sections [cluster NAME]
 
 
 @dataclass(frozen=True)
@@ -180,6 +179,8 @@ class Config:
     labels: Mapping[str, str] = field(default_factory=dict)  # put on every image of the site
     equal_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # groups by any name
 
+    clusters: Mapping[str, ClusterConfig] = field(default_factory=dict)  # by NAME, in order
+
     @property
     def parent_registry(self) -> str:
         """The registry of a FROM that names none."""
@@ -199,36 +200,27 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 def load(path: Path) -> Config:
     """Read the file. Raises ConfigError, naming file, section and key."""
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), default_section="\0")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # labels have upper case
-    try:
-        with path.open(encoding="utf-8") as file:
-            parser.read_file(file)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the configuration {path}: {error.strerror}.",
-            do=f"Write it (see docs/operating.md), or set {VARIABLE}.",
-        ) from error
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not an INI file: {error}.") from error
-    hints = get_type_hints(Config)
-    sections: dict[str, Any] = {}
-    for name in parser.sections():
-        if name not in hints:
-            raise ConfigError(f"{path}: unknown section [{name}].", do=_nearest(name, hints))
-        given = dict(parser.items(name))
+    missing = f"Write it (see docs/operating.md), or set {VARIABLE}."
+    hints = {name: hint for name, hint in get_type_hints(Config).items() if name != "clusters"}
+    read: dict[str, Any] = {"clusters": {}}
+    for name, given in sections(path, missing).items():
         if name == "labels":
-            sections[name] = given
+            read[name] = given
         elif name == "signing_keys":
-            sections[name] = {key: _keys(key, text, path) for key, text in given.items()}
+            read[name] = {key: _keys(key, text, path) for key, text in given.items()}
         elif name == "equal_labels":
-            sections[name] = {key: _group(key, text, path) for key, text in given.items()}
+            read[name] = {key: _group(key, text, path) for key, text in given.items()}
+        elif name.startswith("cluster "):
+            read["clusters"][name[8:].strip()] = section(ClusterConfig, given, path, name)
+        elif name in hints:
+            read[name] = section(hints[name], given, path, name)
         else:
-            sections[name] = _section(hints[name], given, path, name)
-    config = Config(**sections)
+            raise ConfigError(f"{path}: unknown section [{name}].", do=nearest(name, hints))
+    config = Config(**read)
     _check_info_url(config.naming.info_url, path)
     _check_mail(config.mail, path)
     _check_limits(config.limits, path)
+    _check_clusters(config, path)
     return config
 
 
@@ -278,52 +270,13 @@ def _check_limits(limits: LimitsConfig, path: Path) -> None:
         )
 
 
-def _section(kind: Any, given: Mapping[str, str], path: Path, section: str) -> Any:
-    hints = get_type_hints(kind, include_extras=True)
-    values = {}
-    for key, text in given.items():
-        if key not in hints:
-            raise ConfigError(
-                f"{path}: unknown key '{key}' in [{section}].", do=_nearest(key, hints)
-            )
-        try:
-            values[key] = _read(hints[key], text.strip())
-        except ValueError as error:
-            raise ConfigError(f"{path}: {key} in [{section}] is '{text}': {error}.") from error
-    return kind(**values)
-
-
-def _read(hint: Any, text: str) -> Any:
-    if hint is bool:
-        try:
-            return configparser.ConfigParser.BOOLEAN_STATES[text.lower()]
-        except KeyError as error:
-            raise ValueError("write true or false") from error
-    if hint in (int, float):
-        return _number(hint, text, 0)
-    if get_origin(hint) is Annotated:
-        return _number(hint.__origin__, text, hint.__metadata__[0])
-    if get_origin(hint) is Literal:
-        if text not in get_args(hint):
-            close = difflib.get_close_matches(text.lower(), get_args(hint), 1)
-            meant = f"; did you mean '{close[0]}'" if close else ""
-            raise ValueError(f"write {', '.join(get_args(hint))}{meant}")
-        return text
-    if hint is Path or hint is str:
-        return hint(text)
-    return tuple(text.replace(",", " ").split())
-
-
-def _number(kind: Any, text: str, least: int) -> Any:
-    try:
-        number = kind(text)
-    except ValueError as error:
-        raise ValueError("write a number") from error
-    if not math.isfinite(number) or number < least:
-        raise ValueError(f"write a number from {least} on")
-    return number
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"Did you mean '{close[0]}'?" if close else f"Known are: {', '.join(known)}."
+def _check_clusters(config: Config, path: Path) -> None:
+    if config.builder.engine == CLUSTERS and not config.clusters:
+        raise ConfigError(
+            f"{path}: engine in [builder] is '{CLUSTERS}', and there is none.",
+            do="Add a section [cluster NAME], or write engine = local.",
+        )
+    for name, cluster in config.clusters.items():
+        wrong = wrong_of(name, cluster)
+        if wrong:
+            raise ConfigError(f"{path}: {wrong[0]} in [cluster {name}].", do=wrong[1])

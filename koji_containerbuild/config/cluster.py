@@ -1,0 +1,71 @@
+"""[cluster NAME] of the configuration: a cluster where builds run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from koji_containerbuild.config.ini import Positive
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """[cluster NAME]: a Kubernetes or OpenShift where builds run. Any number of them."""
+
+    engine: Literal["kubernetes", "openshift"] = "kubernetes"
+    url: str = ""  # of its API: https://HOST:PORT
+    ca_file: str = ""  # CA of the API; empty: the system's
+    token_file: str = ""  # read again whenever it has changed
+    cert_file: str = ""  # with key_file, in place of a token
+    key_file: str = ""
+    namespace: str = ""
+    arches: tuple[str, ...] = ()  # that its nodes have, by Koji's names
+    max_builds: int = 0  # images of one arch that are built at once; 0: any number
+    drained: bool = False  # takes no new builds
+    image: str = ""  # of the buildroot, for kubernetes; openshift has it in the BuildConfig
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    node_selector: tuple[str, ...] = ()  # LABEL=VALUE
+    tolerations: tuple[str, ...] = ()  # KEY[=VALUE][:EFFECT]
+    cpu: str = ""  # what a build is sure to get, as Kubernetes writes it: 500m, 2
+    memory: str = ""  # the same: 2Gi
+    memory_limit: str = ""  # what it is ended for exceeding; empty: the namespace's default
+    service_account: str = ""  # of the pods; empty: the namespace's default
+    registry_secret: str = ""  # name of a Secret with .dockerconfigjson; empty: no passwords
+    config_map: str = ""  # name of a ConfigMap with builder.conf for the buildroot
+    ca_config_map: str = ""  # name of a ConfigMap with CA certificates for registries: ca.crt
+    start_seconds: Positive = 600  # until a pod that does not start is an error
+    retries: int = 1  # of a build that the cluster has lost
+    build_config: str = "koji-containerbuild"  # for openshift: the BuildConfig's name
+
+
+def wrong_of(name: str, cluster: ClusterConfig) -> Optional[tuple[str, str]]:
+    """What is wrong with a section, and what to do; None: nothing."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
+        return f"'{name}' is no name", "Use small letters, digits, '.' and '-'."
+    needed = ("url", "namespace", "arches", *_OF_ENGINE[cluster.engine])
+    missing = [key for key in needed if not getattr(cluster, key)]
+    if missing:
+        return f"there is no {missing[0]}", "Set it."
+    if not cluster.url.startswith("https://"):
+        return f"url is '{cluster.url}'", "It begins with https://: we send a password there."
+    if bool(cluster.cert_file) != bool(cluster.key_file) or not (
+        cluster.token_file or cluster.cert_file
+    ):
+        return "there is no credential", "Set token_file, or cert_file and key_file."
+    for key, pattern, shape in _LISTS:
+        for item in getattr(cluster, key):
+            if not re.fullmatch(pattern, item):
+                return f"{key} has '{item}'", f"Write {shape}."
+    return None
+
+
+_OF_ENGINE = {"kubernetes": ("image",), "openshift": ("build_config",)}
+_LISTS = (
+    ("node_selector", r"[^=:]+=[^=:]*", "LABEL=VALUE"),
+    (
+        "tolerations",
+        r"[^=:]+(=[^=:]*)?(:(NoSchedule|PreferNoSchedule|NoExecute))?",
+        "KEY, KEY=VALUE or KEY=VALUE:EFFECT",
+    ),
+)
