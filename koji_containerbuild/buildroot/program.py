@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import signal
 import tempfile
 import traceback
@@ -15,6 +16,7 @@ from typing import NoReturn
 
 from koji_containerbuild.buildroot.buildah import Buildah
 from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.programs import end_children
 from koji_containerbuild.buildroot.recipe import build_arch
 from koji_containerbuild.buildroot.step import StageFailed
 from koji_containerbuild.buildroot.tools import Tools
@@ -106,8 +108,12 @@ def _signals(seconds: int) -> Iterator[None]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="koji-containerbuild-", dir="/var/tmp") as name:
+    name = tempfile.mkdtemp(prefix="koji-containerbuild-", dir="/var/tmp")
+    try:
         yield Path(name)
+    finally:
+        end_children()
+        shutil.rmtree(name, ignore_errors=True)
 
 
 def _explain(failure: Failure, console: Console) -> None:

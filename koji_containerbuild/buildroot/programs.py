@@ -10,8 +10,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import IO, Any, Optional, Union
 
 from koji_containerbuild.buildroot.console import Console
@@ -132,6 +133,29 @@ def _ended_with_us(program: subprocess.Popen[bytes], end: int = signal.SIGTERM) 
         except subprocess.TimeoutExpired:
             program.kill()
         raise
+
+
+def end_children() -> None:
+    """End what still runs: a program whose start a signal interrupted is known to nobody."""
+    deadline = time.monotonic() + GRACE
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while _children() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def _children() -> Sequence[int]:
+    """Process ids; those that have ended are reaped."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    found = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            found += [int(pid) for pid in path.read_text().split()]
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ import pytest
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.program import main
-from koji_containerbuild.buildroot.programs import logged, output
+from koji_containerbuild.buildroot.programs import end_children, logged, output
 from koji_containerbuild.buildroot.step import InstructionFailed, StageFailed, Steps
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.errors import BuildFailed, ConfigError, ServiceError
@@ -139,6 +139,14 @@ def test_a_build_that_takes_too_long_fails_with_its_limit_named(tmp_path: Path):
     failure = Outcome.from_json((tmp_path / "outcome.json").read_bytes()).failure
     assert failure and "longer than its limit of 2 s" in failure.cause
     assert "buildtime_limit" in failure.hint
+
+
+def test_a_program_that_nobody_knows_of_is_ended():
+    obeys = subprocess.Popen(["sleep", "60"])
+    deaf = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "sh", "-c", "trap '' TERM; sleep 1"])
+    end_children()
+    assert obeys.poll() is not None
+    assert deaf.poll() is not None
 
 
 # -- steps
