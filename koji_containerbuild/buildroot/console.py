@@ -1,5 +1,7 @@
 """What the build says: bytes into the log file, and on to standard output where that is read.
 
+In a pod standard output is framed: see contract/frames.py.
+
 The log file is complete whatever becomes of standard output; it goes into the report.
 """
 
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from koji_containerbuild.contract.events import Event
+from koji_containerbuild.contract.frames import Framer
 
 BLOCK = 256 * 1024  # bytes read from a program at once
 TAIL = 8 * 1024  # bytes of a program's output that are kept for an error message
@@ -20,7 +23,9 @@ TAIL = 8 * 1024  # bytes of a program's output that are kept for an error messag
 class Console:
     """The log of one arch's build."""
 
-    def __init__(self, log: Path, arch: str, echo: Optional[int] = None) -> None:
+    def __init__(
+        self, log: Path, arch: str, echo: Optional[int] = None, *, framed: bool = False
+    ) -> None:
         """Append to `log`, and write to the file descriptor `echo` as long as someone reads it."""
         self.path = log
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -28,6 +33,7 @@ class Console:
         self._arch = arch
         self._at_line_start = True
         self.size = os.fstat(self._log).st_size  # bytes in the log so far
+        self._framer = Framer(self.size) if framed else None
 
     def event(self, stage: str, state: str, seconds: float = 0.0, text: str = "") -> None:
         """A line about the progress of the build, always on a line of its own."""
@@ -57,6 +63,15 @@ class Console:
         self._all(self._log, data)
         self.size += len(data)
         self._at_line_start = data.endswith(b"\n")
+        self._pass_on(self._framer.frame(data) if self._framer else data)
+
+    def end(self) -> None:
+        """Who reads frames is told that there is no more; said once."""
+        if self._framer:
+            self._pass_on(self._framer.end())
+            self._framer = self._echo = None
+
+    def _pass_on(self, data: bytes) -> None:
         if self._echo is not None:
             try:
                 self._all(self._echo, data)

@@ -9,12 +9,17 @@ from typing import Any, Optional
 
 from koji_containerbuild.contract.codec import from_json, to_json
 
-LOG_FILE = "build.log"  # in the report artifact: all that the buildroot said
+LOG_FILE = "build.log"  # in the artifact: all that the buildroot said
 
 
 def report_tag(arch_tag: str) -> str:
     """The tag of the report beside an arch's image."""
     return f"{arch_tag}-report"
+
+
+def log_tag(arch_tag: str) -> str:
+    """The tag of the log of an arch's build that failed."""
+    return f"{arch_tag}-log"
 
 
 @dataclass(frozen=True)

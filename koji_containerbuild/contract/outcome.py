@@ -30,6 +30,7 @@ class Outcome:
     report: str = ""  # digest of the artifact with the ArchImage and the log
     failure: Optional[Failure] = None
     cancelled: bool = False
+    log: str = ""  # digest of the artifact with the log of a failed build; empty: not kept
 
     def to_json(self) -> str:
         """The text, cut so that it fits into LIMIT bytes."""

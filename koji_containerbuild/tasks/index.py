@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from koji_containerbuild.contract.image import LOG_FILE, ArchImage, ImageIndex, report_tag
+from koji_containerbuild.contract.image import LOG_FILE, ArchImage, ImageIndex, log_tag, report_tag
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.errors import ContainerBuildError
-from koji_containerbuild.registry.artifact import pull_artifact
+from koji_containerbuild.registry.artifact import Pulled, pull_artifact
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.manifests import Platform, build_index, goarch, index_type
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -30,11 +30,25 @@ class Report:
 
 def pull_report(outcome: Outcome, repository: Pullspec, registry: Registry, work: Path) -> Report:
     """The artifact that the buildroot left beside the image."""
-    folder = work / f"report-{outcome.arch}"
+    pulled = _pulled(f"report-{outcome.arch}", repository.at_digest(outcome.report), registry, work)
+    return Report(ArchImage.from_json(pulled.config), _log_in(pulled))
+
+
+def pull_log(outcome: Outcome, repository: Pullspec, registry: Registry, work: Path) -> Path:
+    """The complete log of a build that failed, where `outcome.log` names it."""
+    return _log_in(
+        _pulled(f"log-{outcome.arch}", repository.at_digest(outcome.log), registry, work)
+    )
+
+
+def _pulled(name: str, spec: Pullspec, registry: Registry, work: Path) -> Pulled:
+    folder = work / name
     folder.mkdir()
-    pulled = pull_artifact(registry, repository.at_digest(outcome.report), folder)
-    log = next(file.path for file in pulled.files if file.name == LOG_FILE)
-    return Report(ArchImage.from_json(pulled.config), log)
+    return pull_artifact(registry, spec, folder)
+
+
+def _log_in(pulled: Pulled) -> Path:
+    return next(file.path for file in pulled.files if file.name == LOG_FILE)
 
 
 def push_index(plan: BuildPlan, images: Sequence[ArchImage], registry: Registry) -> ImageIndex:
@@ -61,7 +75,8 @@ def unpublish(plan: BuildPlan, registry: Registry) -> None:
     """
     repository = Pullspec.parse(plan.destination.repository)
     arch_tags = [plan.destination.arch_tag(arch) for arch in plan.arches]
-    for tag in (plan.destination.unique_tag, *arch_tags, *map(report_tag, arch_tags)):
+    ours = (*arch_tags, *map(report_tag, arch_tags), *map(log_tag, arch_tags))
+    for tag in (plan.destination.unique_tag, *ours):
         with suppress(ContainerBuildError):  # NotFound, mostly: it was not made yet
             found = registry.manifest(repository.at_tag(tag))
             registry.delete_manifest(repository.at_digest(found.digest))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from koji_containerbuild.buildroot.console import TAIL, Console
 from koji_containerbuild.contract.events import Event
+from koji_containerbuild.contract.frames import Piece, Unframer
 
 
 @pytest.fixture
@@ -89,6 +90,25 @@ def test_a_reader_that_goes_away_stops_nothing(log: Path):
     console.close()
     os.close(sink)
     assert log.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_frames_are_the_log_and_say_when_it_ends(log: Path):
+    log.write_bytes(b"before\n")
+    source, sink = os.pipe()
+    console = Console(log, "x86_64", echo=sink, framed=True)
+    unframer = Unframer(7)
+    console.write(b"a\xffb\r\nno newline")
+    first = unframer.feed(os.read(source, 65536))
+    assert (first.pieces, unframer.complete) == ((Piece(7, b"a\xffb\r\nno newline"),), False)
+    console.say(".")
+    console.end()
+    console.end()
+    last = unframer.feed(os.read(source, 65536))
+    assert (last.pieces, unframer.complete) == ((Piece(22, b".\n"),), True)
+    console.close()
+    os.close(sink)
+    assert os.read(source, 1) == b""
+    assert log.read_bytes() == b"before\na\xffb\r\nno newline.\n"
 
 
 def test_a_full_disk_is_an_error():

@@ -9,18 +9,28 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from koji_containerbuild.buildroot.console import Console
+from koji_containerbuild.buildroot.keep_log import keep_log
 from koji_containerbuild.buildroot.program import main
 from koji_containerbuild.buildroot.programs import end_children, logged, output
 from koji_containerbuild.buildroot.step import InstructionFailed, StageFailed, Steps
-from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.errors import BuildFailed, ConfigError, ServiceError
+from koji_containerbuild.config import Config, RegistryConfig
+from koji_containerbuild.contract.frames import Unframer
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.contract.plan_text import to_variables
+from koji_containerbuild.errors import BuildFailed, ConfigError, NotFound, ServiceError
+from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.rules.pullspec import Pullspec
+from koji_containerbuild.tasks.index import pull_log, unpublish
 from tests.fakes.git import GitRepo
 from tests.fakes.plans import PLAN
+from tests.fakes.registry import FakeRegistry
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +94,9 @@ class Silent:
         self._socket.close()
 
 
-def started(folder: Path, seconds: int, url: str) -> subprocess.Popen[bytes]:
+def started(
+    folder: Path, seconds: int, url: str, before: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """The program, where it waits for the source."""
     plan = dataclasses.replace(
         PLAN,
@@ -94,7 +106,7 @@ def started(folder: Path, seconds: int, url: str) -> subprocess.Popen[bytes]:
     (folder / "plan.json").write_text(plan.to_json())
     command = [sys.executable, "-m", "koji_containerbuild.buildroot"]
     program = subprocess.Popen(
-        [*command, *words(folder, "--config", configured(folder))],
+        [*before, *command, *words(folder, "--config", configured(folder))],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
@@ -147,6 +159,117 @@ def test_a_program_that_nobody_knows_of_is_ended():
     end_children()
     assert obeys.poll() is not None
     assert deaf.poll() is not None
+
+
+# -- in a container of a cluster
+
+
+def test_framed_output_is_the_log_and_complete(tmp_path: Path):
+    (tmp_path / "plan.json").write_text("{}")
+    command = [sys.executable, "-m", "koji_containerbuild.buildroot", *words(tmp_path, "--framed")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    unframer = Unframer()
+    read = unframer.feed(done.stdout)
+    assert (done.returncode, unframer.complete, read.foreign) == (1, True, ())
+    assert b"".join(p.data for p in read.pieces) == (tmp_path / "log").read_bytes() != b""
+
+
+def test_an_outcome_file_that_is_there_is_written_in_place(tmp_path: Path):
+    """A pod's is a mount: another file cannot take its place."""
+    there = tmp_path / "outcome.json"
+    there.write_text("x" * 10_000)
+    before = there.stat().st_ino
+    _, outcome = run(tmp_path, "{}")
+    assert there.stat().st_ino == before
+    assert outcome.failure and outcome.failure.stage == "start"
+
+
+def in_environment(folder: Path, variables: Mapping[str, str]) -> Outcome:
+    given = words(folder, "--plan-from-environment", "--config", configured(folder))[2:]
+    command = [sys.executable, "-m", "koji_containerbuild.buildroot", *given]
+    subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, check=False, stdout=subprocess.DEVNULL
+    )
+    return Outcome.from_json((folder / "outcome.json").read_bytes())
+
+
+def test_a_plan_comes_from_the_environment(tmp_path: Path):
+    plan = dataclasses.replace(PLAN, source=dataclasses.replace(PLAN.source, url="file:///none"))
+    outcome = in_environment(tmp_path, to_variables(plan.to_json()))
+    assert outcome.failure and outcome.failure.stage == "fetch source"
+    assert "PLAN_0 is not set" in str(in_environment(tmp_path, {}).failure)
+
+
+def test_the_log_of_a_failed_build_is_kept_in_the_registry(tmp_path: Path):
+    log = tmp_path / "log"
+    log.write_bytes(b"a\xffb\r\n" * 1000)
+    with FakeRegistry() as server, open_registry(config_for(server.host)) as registry:
+        plan = at_registry(server.host)
+        digest = keep_log(plan, "x86_64", log, config_for(server.host))
+        repository = Pullspec.parse(plan.destination.repository)
+        outcome = Outcome("x86_64", failure=Failure("build", "No."), log=digest)
+        assert pull_log(outcome, repository, registry, tmp_path).read_bytes() == log.read_bytes()
+        unpublish(plan, registry)
+        with pytest.raises(NotFound):
+            registry.manifest(repository.at_digest(digest))
+
+
+def test_a_registry_that_is_away_does_not_change_how_a_build_ends(tmp_path: Path, monkeypatch):
+    (tmp_path / "log").write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("koji_containerbuild.buildroot.keep_log.PATIENCE", 0.5)
+        begin = time.monotonic()
+        assert keep_log(at_registry(address), "x86_64", tmp_path / "log", config_for(address)) == ""
+        assert time.monotonic() - begin < 4
+    refusing = config_for(address)  # nobody listens any more
+    assert keep_log(at_registry(address), "x86_64", tmp_path / "log", refusing) == ""
+
+
+def config_for(address: str) -> Config:
+    return Config(registry=RegistryConfig(url=address, insecure=True))
+
+
+def at_registry(address: str) -> BuildPlan:
+    to = dataclasses.replace(PLAN.destination, repository=f"{address}/fedora/web")
+    return dataclasses.replace(PLAN, destination=to)
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="a process namespace needs root")
+
+
+def first_process(folder: Path, url: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The program as process 1 of a container, where it waits for the source; its id out here."""
+    program = started(folder, 600, url, before=("unshare", "--pid", "--fork", "--mount-proc"))
+    return program, children(program.pid)[0]
+
+
+def children(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@needs_root
+def test_process_1_of_a_container_ends_as_cancelled_when_it_is_told_to(tmp_path: Path):
+    with Silent() as server:
+        program, first = first_process(tmp_path, server.url)
+        os.kill(first, signal.SIGTERM)
+        assert program.wait(30) == 3
+    assert Outcome.from_json((tmp_path / "outcome.json").read_bytes()).cancelled
+    assert not _alive(first)
+
+
+@needs_root
+def test_process_1_of_a_container_buries_the_dead(tmp_path: Path):
+    with Silent() as server:
+        program, first = first_process(tmp_path, server.url)
+        orphan = ("nsenter", "--target", str(first), "--pid", "--mount", "sh", "-c",
+                  "sh -c 'sleep 0.2' & exec true")  # fmt: skip
+        subprocess.run(orphan, check=True)
+        assert len(children(first)) == 2  # the program, and what it has inherited
+        time.sleep(0.5)
+        assert len(children(first)) == 1
+        os.kill(first, signal.SIGTERM)
+        program.wait(30)
 
 
 # -- steps
