@@ -108,6 +108,6 @@ def test_a_reservation_whose_answer_was_lost_is_made_anew(stack: Stack, builds: 
     one = reservations.given(NVR(source.component, "1", "7"))
     assert builds.state_of(str(one.nvr)) == "BUILDING"
     with pytest.raises(BadRequest, match="exists already"):
-        reservations.given(one.nvr)
+        Reservations(session, CONTENT_GENERATOR, 10**6 + 1).given(one.nvr)
     assert reservations.refund(one, cancelled=False)
     assert builds.state_of(str(one.nvr)) == "FAILED"
