@@ -1,4 +1,4 @@
-"""`python -m koji_containerbuild`: build a git commit on this machine, without Koji.
+"""`python -m koji_containerbuild`: build a git commit on this machine, without Koji; or `check`.
 
 What a packager builds here is what Koji would build of the same commit: the same rules, the same
 plan, the same buildroot program. Only the release number and the tags differ, since nobody here
@@ -38,6 +38,11 @@ MEANT_FOR_KOJI = (
 
 def main(words: Optional[Sequence[str]] = None) -> int:
     """0 built, 1 failed, 2 the call is wrong, 130 interrupted."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["check"]:
+        from koji_containerbuild.check.command import main as check
+
+        return check(words[1:])
     given = _parser().parse_args(words)
     try:
         return _run(given)
@@ -175,7 +180,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m koji_containerbuild",
         description="Build a container image of a git commit on this machine, without Koji, "
         "and push it to a registry under a tag of its own.",
-        epilog="The configuration is that of a Koji builder (docs/operating.md).",
+        epilog="The configuration is that of a Koji builder (docs/operating.md). "
+        "Another command, `check`, verifies a builder host; see `check --help`.",
     )
     parser.add_argument(
         "source",

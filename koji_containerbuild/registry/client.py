@@ -115,6 +115,11 @@ class Registry:
         if "_transport" in vars(self):
             self._transport.close()
 
+    def hello(self, spec: Pullspec) -> None:
+        """Raises ServiceError unless a registry answers there; passwords do not matter yet."""
+        ask = self._ask(spec, "read", "page /v2/")
+        self._transport.run(ask, lambda repository: repository.hello())
+
     # -- manifests
 
     def manifest(self, spec: Pullspec) -> Manifest:
@@ -210,6 +215,11 @@ class Registry:
         return self._transport.run(
             ask, lambda repository: repository.upload(data=data, digest=digest)
         )
+
+    def try_upload(self, spec: Pullspec) -> None:
+        """Raises ServiceError unless we may push there. The upload is given up again."""
+        ask = self._ask(spec, "write", f"to {spec.name}")
+        self._transport.run(ask, lambda repository: repository.begin_and_cancel())
 
     def mount_blob(self, spec: Pullspec, digest: str, from_repository: str) -> bool:
         """Take a blob over from another repository of the same registry; False when refused."""

@@ -10,8 +10,10 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 from dxf import DXF
@@ -68,14 +70,54 @@ class Repository(DXF):
 
     def upload(self, **what: Any) -> str:
         """dxf's push_blob: `filename`, or `data` and `digest`. Returns the digest."""
-        try:
+        with self._told_where():
             digest: str = self.push_blob(**what)
+        return digest
+
+    def hello(self) -> None:
+        """The registry's own page, as nobody in particular: it may ask for a password."""
+        answer = self._sessions[0].get(
+            self._base_url, verify=self._tlsverify, timeout=self._timeout, allow_redirects=False
+        )
+        with answer:
+            if answer.status_code != 401:
+                answer.raise_for_status()
+
+    def begin_and_cancel(self) -> None:
+        """An upload of a few bytes that is given up: no blob comes of it."""
+        kind = {"Content-Type": "application/octet-stream"}
+        with self._told_where():
+            where = self._where(self.ask("post", "blobs/uploads/"))
+            try:
+                answer = self.ask("patch", where, data=b"koji-containerbuild", headers=kind)
+                where = self._where(answer)
+            finally:
+                self._give_up(where)
+
+    def _give_up(self, where: str) -> None:
+        """A registry that cannot be told so forgets the upload by itself, in time."""
+        try:
+            self.ask("delete", where)
+        except HTTPError as error:
+            if error.response is None or error.response.status_code not in (404, 405):
+                raise
+
+    @contextmanager
+    def _told_where(self) -> Iterator[None]:
+        """Whoever begins an upload is told where it goes on."""
+        try:
+            yield
         except KeyError as error:
             raise ServiceError(
                 f"The registry {self._spec.registry} did not say where to upload to.",
                 do="Is it a registry? Look at the answer of `curl -i` to its address /v2/.",
             ) from error
-        return digest
+
+    def _where(self, response: requests.Response) -> str:
+        """Of an upload; over TLS if the registry is, whatever its proxy makes it say."""
+        where = urljoin(response.url, response.headers["Location"])
+        scheme = "http" if self._insecure else "https"
+        return urlunsplit(urlsplit(where)._replace(scheme=scheme))
 
     def _sign_in(self, _dxf: Any, response: requests.Response) -> None:
         credential = self._auth_file.find(self._spec.registry, self._spec.repository)

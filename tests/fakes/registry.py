@@ -281,6 +281,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.state.uploads[upload] += body
         self._send(202, b"", {"Location": f"/v2/{repo}/blobs/uploads/{upload}?_state=x"})
 
+    def _delete_blobs_uploads(self, repo: str, upload: str, body: bytes) -> None:
+        if self.state.uploads.pop(upload, None) is None:
+            self._error(404, "BLOB_UPLOAD_UNKNOWN")
+        else:
+            self._send(204, b"")
+
     def _put_blobs_uploads(self, repo: str, upload: str, body: bytes) -> None:
         if upload not in self.state.uploads:
             self._error(404, "BLOB_UPLOAD_UNKNOWN")

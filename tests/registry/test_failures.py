@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import ssl
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,38 +177,6 @@ def test_a_reference_without_a_registry_is_refused(registry):
 
 
 # -- signing in, which needs TLS
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and certificate for localhost, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    key, cert = path.with_name("key"), path.with_name("cert")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ]
-        + ["-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost"],
-        check=True,
-        capture_output=True,
-    )
-    path.write_bytes(key.read_bytes() + cert.read_bytes())
-    return path
-
-
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
 
 
 def auth_file(tmp_path: Path, host: str, text: str) -> str:
