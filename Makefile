@@ -1,6 +1,6 @@
 # make demo        bring up a real Koji on this machine and build an image with it
 # make demo-down   end it (make demo-reset: and forget everything it knows)
-# make test        all tests, the ones on the real Koji too
+# make test        all tests, the ones on the real Koji and the real Kubernetes too
 # make lint        style and types
 # make bench       figures, as ratios against buildah alone
 #
@@ -25,7 +25,7 @@ demo-reset: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack reset
 
 test: lint
-	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "stack or not stack"
+	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "stack or cluster or not stack"
 
 test-fast: $(READY)
 	$(PYTHON) -m pytest

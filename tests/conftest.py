@@ -1,4 +1,7 @@
-"""Fixtures for all tests. `stack` is the real Koji: tests that ask for it are marked `stack`."""
+"""Fixtures for all tests. `stack` is the real Koji, `cluster` a real Kubernetes.
+
+Tests that ask for one of them are marked so.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,14 @@ hypothesis.settings.load_profile("ours")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who asks for the devstack is a `stack` test, said or not: a plain run never starts it."""
+    """Who asks for the devstack is a `stack` test, said or not: a plain run never starts it.
+
+    So with `cluster`.
+    """
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker("stack")
+        for name in ("stack", "cluster"):
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(name)
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +77,23 @@ def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[object]:
+    """A `devstack.cluster.Cluster` that is up; the first time ever it takes minutes.
+
+    In $KCB_CLUSTER_STATE, or .state-cluster of the repo. It is ended after the run, unless it ran before.
+    """
+    from koji_containerbuild.devstack.cluster.cluster import Cluster, find_cluster_places
+
+    state = os.environ.get("KCB_CLUSTER_STATE") or str(
+        Path(__file__).resolve().parent.parent / ".state-cluster"
+    )
+    the_cluster = Cluster(find_cluster_places(state))
+    ran_before = all(part.pid for part in the_cluster.status())
+    the_cluster.up()
+    yield the_cluster
+    the_cluster.close()
+    if not ran_before:
+        the_cluster.down()

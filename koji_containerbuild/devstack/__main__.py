@@ -1,4 +1,4 @@
-"""The command: python -m koji_containerbuild.devstack up|demo|status|down|reset."""
+"""The command: python -m koji_containerbuild.devstack up|demo|status|down|reset|cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from koji_containerbuild.devstack import demo, example
+from koji_containerbuild.devstack.cluster import command as cluster
 from koji_containerbuild.devstack.places import find_places
 from koji_containerbuild.devstack.profile import home_profile
 from koji_containerbuild.devstack.stack import Stack
@@ -24,7 +25,10 @@ downloads and built rpms are in $KCB_CACHE (~/.cache/koji-containerbuild).
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["cluster"]:  # with a help and a state folder of its own
+        return cluster.main(words[1:])
+    arguments = _parser().parse_args(words)
     stack = Stack(find_places(arguments.state))
     try:
         if arguments.command == "up":
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "down": "end all parts; what they know stays",
         "reset": "end all parts and delete the state folder (the cache stays)",
     }
+    commands.add_parser("cluster", help="a Kubernetes on this machine: `cluster --help`")
     for name, help_text in what.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.add_argument(

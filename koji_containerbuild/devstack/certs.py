@@ -9,6 +9,7 @@ from koji_containerbuild.devstack.process import run_program
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 DAYS = "3650"
+OURS = "/O=koji-containerbuild devstack"
 
 
 def authority(folder: Path) -> Path:
@@ -18,31 +19,33 @@ def authority(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         key = ["-keyout", str(folder / "ca.key"), "-out", str(path)]
-        subject = ["-subj", "/O=koji-containerbuild devstack/CN=devstack CA"]
+        subject = ["-subj", f"{OURS}/CN=devstack CA"]
         usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         run_program(["openssl", "req", "-x509", *KEY, "-days", DAYS, *key, *subject, *usage])
     return path
 
 
-def server(folder: Path) -> Path:
-    """Certificate and key of the hub's https listener, in one file."""
-    return _signed(folder, "server", HOST, f"subjectAltName=IP:{HOST},DNS:localhost")
+def server(folder: Path, host: str = HOST) -> Path:
+    """Certificate and key of the hub's https listener at this address, in one file."""
+    names = f"subjectAltName=IP:{host},DNS:localhost"
+    return signed(folder, f"server-{host}", f"{OURS}/CN={host}", names)
 
 
 def client(folder: Path, user: str) -> Path:
     """Certificate and key of a Koji user, in one file, as `cert` in a client profile wants it."""
-    return _signed(folder, user, user, "extendedKeyUsage=clientAuth")
+    return signed(folder, user, f"{OURS}/CN={user}", "extendedKeyUsage=clientAuth")
 
 
-def _signed(folder: Path, name: str, common_name: str, extension: str) -> Path:
+def signed(folder: Path, name: str, subject: str, extension: str) -> Path:
+    """NAME.pem: a certificate for the subject (`/O=group/CN=user`), with its key; made once."""
     path = folder / f"{name}.pem"
     if path.exists():
         return path
     ca = authority(folder)
     key, crt = folder / f"{name}.key", folder / f"{name}.crt"
     request = folder / f"{name}.csr"
-    subject = ["-subj", f"/O=koji-containerbuild devstack/CN={common_name}"]
-    run_program(["openssl", "req", *KEY, "-keyout", str(key), "-out", str(request), *subject])
+    make = ["openssl", "req", *KEY, "-keyout", str(key), "-out", str(request), "-subj", subject]
+    run_program(make)
     (folder / f"{name}.ext").write_text(extension + "\n")
     sign = ["-CA", str(ca), "-CAkey", str(folder / "ca.key"), "-CAcreateserial", "-days", DAYS]
     files = ["-in", str(request), "-out", str(crt), "-extfile", str(folder / f"{name}.ext")]

@@ -157,13 +157,13 @@ def choose_ports(places: Places, wanted: Mapping[str, int]) -> Ports:
     return ports
 
 
-def require_free(port: int, part: str) -> None:
+def require_free(port: int, part: str, host: str = HOST) -> None:
     """Raise ConfigError if somebody else listens on the port.
 
     Waits a moment: the threads of a program we have just ended may outlive its main thread.
     """
     deadline = time.monotonic() + FREE_SECONDS
-    while error := _bind_error(port):
+    while error := _bind_error(host, port):
         if time.monotonic() > deadline:
             raise ConfigError(
                 f"Port {port} of part '{part}' is used by another program ({error.strerror}).",
@@ -172,11 +172,11 @@ def require_free(port: int, part: str) -> None:
         time.sleep(0.05)
 
 
-def _bind_error(port: int) -> OSError | None:
+def _bind_error(host: str, port: int) -> OSError | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             return error
     return None

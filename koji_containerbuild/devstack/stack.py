@@ -9,18 +9,15 @@ stack.koji("container-build", "f43-container-candidate", commit.source)
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from koji_containerbuild.devstack import certs, postgres, profile, seed, up
+from koji_containerbuild.devstack import certs, postgres, profile, seed, state_folder, up
 from koji_containerbuild.devstack.git_server import GitServer
 from koji_containerbuild.devstack.lookaside import Lookaside
 from koji_containerbuild.devstack.places import (
@@ -60,7 +57,7 @@ class Stack:
         home_profile: bool = False,
     ) -> None:
         """Start what does not run, seed what is not there. Seconds the second time."""
-        with self._alone():
+        with state_folder.alone(self.places.state, MARK):
             up.bring_up(self.places, ports or {}, say=say, home_profile=home_profile)
 
     def down(self) -> None:
@@ -68,21 +65,18 @@ class Stack:
         self.close()
         if not (self.places.state / MARK).exists():
             return
-        with self._alone():
+        with state_folder.alone(self.places.state, MARK):
             for name, how in reversed(list(up.PARTS.items())):
                 stop(self.places.run, name, how)
             _unmount_below(self.places.state / "containers")
 
     def reset(self) -> None:
         """End all parts and delete everything, the database too; the cache stays."""
-        state = self.places.state
-        if state.exists() and not (state / MARK).exists():
-            raise ConfigError(f"{state} is not a devstack's state folder.", do="Check --state.")
+        state_folder.require_ours(self.places.state, MARK)
         self.down()
         profile.forget(self.places)
         postgres.remove(self.places)
-        if state.exists():
-            shutil.rmtree(state)
+        state_folder.delete(self.places.state)
 
     def status(self) -> list[PartStatus]:
         """All parts, in the order they are started."""
@@ -149,20 +143,6 @@ class Stack:
     def certificate(self, user: str) -> Path:
         """The user's client certificate with its key; made if there is none."""
         return certs.client(self.places.certs, user)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One `up`, `down` or `reset` at a time; a second one waits."""
-        state = self.places.state
-        if state.exists() and any(state.iterdir()) and not (state / MARK).exists():
-            raise ConfigError(
-                f"{state} holds something else than a devstack.",
-                do="Choose an empty folder with --state.",
-            )
-        state.mkdir(parents=True, exist_ok=True)
-        with open(state / MARK, "w") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX)
-            yield
 
 
 def _unmount_below(folder: Path) -> None:
