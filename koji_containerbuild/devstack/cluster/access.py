@@ -58,6 +58,11 @@ def admin_token(places: Places) -> str:
     return path.read_text()
 
 
+def admin_token_file(places: Places) -> Path:
+    """Of admin_token."""
+    return places.certs / "admin.token"
+
+
 def token_file(places: Places) -> Path:
     """What the apiserver reads: token, user, user id, groups."""
     path = places.certs / "tokens.csv"

@@ -44,6 +44,8 @@ PARTS = (  # in the order they are started
     "node", "containerd", "kubelet",
 )  # fmt: skip
 
+OPENSHIFT = "openshift"  # openshift_part starts it, on top of those
+
 
 def find_cluster_places(state: str | None = None) -> Places:
     """From the command line, else $KCB_CLUSTER_STATE, else ./.state-cluster."""
@@ -84,7 +86,7 @@ class Cluster:
         if not (self.places.state / MARK).exists():
             return
         with state_folder.alone(self.places.state, MARK):
-            for name in reversed(PARTS):
+            for name in reversed((*PARTS, OPENSHIFT)):
                 if name == "node":
                     node.end(self.places)
                 stop(self.places.run, name)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from koji_containerbuild.devstack.cluster import openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster, find_cluster_places
 from koji_containerbuild.errors import ContainerBuildError
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     cluster = Cluster(find_cluster_places(arguments.state))
     try:
         if arguments.command == "up":
-            _up(cluster)
+            _up(cluster, arguments.openshift)
         elif arguments.command == "status":
             return _status(cluster)
         elif arguments.command == "down":
@@ -41,10 +42,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _up(cluster: Cluster) -> None:
+def _up(cluster: Cluster, openshift: bool) -> None:
     begin = time.monotonic()
     print(f"Bringing up the cluster in {cluster.places.state}")
     cluster.up(say=_say)
+    if openshift:
+        openshift_part.start(cluster)
     print(f"Up after {time.monotonic() - begin:.1f} s.\n")
     print(_addresses(cluster))
 
@@ -90,4 +93,10 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help="state folder; default: $KCB_CLUSTER_STATE, else ./.state-cluster",
         )
+        if name == "up":
+            command.add_argument(
+                "--openshift",
+                action="store_true",
+                help="with an EMULATION of OpenShift's builds; it is no OpenShift",
+            )
     return parser

@@ -30,6 +30,7 @@ from koji_containerbuild.devstack.cluster.openshift_controller import (
 from koji_containerbuild.devstack.cluster.openshift_objects import GROUP, Object, pod_name
 from koji_containerbuild.devstack.cluster.openshift_store import Store
 
+SERVICE = "emulated-openshift-builds"  # in kube-system
 FRONT = "apiserver"  # who may tell us who asks: the common name of the apiserver's certificate
 START_SECONDS = 600.0  # that a reader of a log waits for the pod
 
@@ -120,21 +121,17 @@ def log_of(pods: Pods, build: Object, params: Mapping[str, str]) -> Iterator[byt
 
 def register(pods: Pods, address: str, port: int, ca: bytes) -> None:
     """Tell the apiserver that this group is answered at an address. Twice is no error."""
-    where = {"namespace": "kube-system", "name": "emulated-openshift-builds"}
-    ports = [{"name": "https", "port": port}]
-    service = {"name": where["name"], "namespace": where["namespace"], "port": 443}
-    service_ports = [{"name": "https", "port": 443, "targetPort": port}]
+    where = {"namespace": "kube-system", "name": SERVICE}
+    service = {"type": "ExternalName", "externalName": address, "ports": [{"port": port}]}
     version = {
-        "group": GROUP.partition("/")[0], "version": GROUP.partition("/")[2], "service": service,
+        "group": GROUP.partition("/")[0], "version": GROUP.partition("/")[2],
+        "service": {"name": SERVICE, "namespace": "kube-system", "port": port},
         "groupPriorityMinimum": 1000, "versionPriority": 15,
         "caBundle": base64.b64encode(ca).decode(),
     }  # fmt: skip
     objects: list[tuple[str, Object]] = [
         ("/api/v1/namespaces/kube-system/services",
-         {"kind": "Service", "metadata": where, "spec": {"ports": service_ports}}),
-        ("/api/v1/namespaces/kube-system/endpoints",
-         {"kind": "Endpoints", "metadata": where,
-          "subsets": [{"addresses": [{"ip": address}], "ports": ports}]}),
+         {"kind": "Service", "metadata": where, "spec": service}),
         ("/apis/apiregistration.k8s.io/v1/apiservices",
          {"kind": "APIService", "metadata": {"name": "v1.build.openshift.io"}, "spec": version}),
     ]  # fmt: skip
@@ -145,15 +142,10 @@ def register(pods: Pods, address: str, port: int, ca: bytes) -> None:
         if code == 409:
             place = f"{path}/{wanted['metadata']['name']}"
             _, found = pods.call("GET", place)
-            code, answer = pods.call("PUT", place, {**found, **_changed(found, wanted)})
+            spec = {**found["spec"], **wanted["spec"]}
+            code, answer = pods.call("PUT", place, {**found, "spec": spec})
         if code not in (200, 201):
             raise SystemExit(f"The cluster does not take the {wanted['kind']}: {answer}")
-
-
-def _changed(found: Object, wanted: Object) -> Object:
-    if "subsets" in wanted:
-        return {"subsets": wanted["subsets"]}
-    return {"spec": {**found["spec"], **wanted["spec"]}}
 
 
 def server(api: BuildApi, address: str, port: int, pem: Path, ca: Path) -> ThreadingHTTPServer:
