@@ -26,7 +26,7 @@ from koji_containerbuild.errors import ServiceError
 CONNECT = 10.0  # seconds
 PATIENCE = 30.0  # seconds; after that no new attempt is begun
 LARGEST = 32 * 1024 * 1024  # bytes of an answer that is read at once
-BLOCK = 256 * 1024  # bytes of a stream that are read at once
+BLOCK = 64 * 1024  # bytes of a stream that are read at once
 MERGE = "application/merge-patch+json"
 _TRY_AGAIN = (429, 500, 502, 503, 504)
 # A peer that is gone without a word is noticed after a minute; proxies see that someone is there.
@@ -255,7 +255,8 @@ class Stream:
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """Bytes as they come, until the cluster ends the answer or we do.
+        """Bytes as they come, until the cluster ends the answer or we do. Before them, when the
+        answer begins, an empty block.
 
         Raises ApiError: for an answer that is an error, and with status 0 when it broke off.
         """
@@ -263,8 +264,12 @@ class Stream:
             response = self._connection.getresponse()
             if response.status != 200:
                 raise self._api.refusal(response.status, _said(response.read(64 * 1024)))
-            while block := response.read1(BLOCK):
+            block = b""
+            while not self._closed:
                 yield block
+                block = response.read1(BLOCK)
+                if not block:
+                    break
         except (*_BROKEN, ValueError) as error:
             if not self._closed:
                 raise self._api._unreachable(error) from error

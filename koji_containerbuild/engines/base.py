@@ -28,6 +28,7 @@ class News:
     arch: str = ""
     log: bytes = b""
     outcome: Optional[Outcome] = None  # set once per arch: it has ended
+    note: str = ""  # a sentence for the user: it waits, it cannot start, it is started again
 
 
 class Engine(Protocol):

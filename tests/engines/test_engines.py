@@ -1,4 +1,4 @@
-"""What every engine promises: the same tests on the fake one and on the local one."""
+"""What every engine promises: the same tests on all of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ import pytest
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.engines.base import Engine, Job, running
 from koji_containerbuild.engines.binfmt import emulated
+from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.errors import ServiceError
 from tests.fakes import buildroot_program
 from tests.fakes.engine import FakeEngine
+from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.plans import PLAN
 
 BEAT = 0.1
@@ -33,25 +35,35 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-@pytest.fixture(params=["fake", "local"])
+@pytest.fixture(params=["fake", "local", "kubernetes"])
 def engine(
     request: pytest.FixtureRequest, jobs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of the stand-in program
-    engine: Engine = (
-        FakeEngine() if request.param == "fake" else LocalEngine(jobs, Path("/none"), PROGRAM)
-    )
+    engine: Engine
+    if request.param == "fake":
+        engine = FakeEngine()
+    elif request.param == "local":
+        engine = LocalEngine(jobs, Path("/none"), PROGRAM)
+    else:
+        cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
+        engine = KubernetesEngine("one", cluster.config(), PROGRAM)
     yield engine
     for name in engine.names():
         engine.cancel(name)
         engine.remove(name, 5)
+    if isinstance(engine, KubernetesEngine):
+        engine.close()
 
 
 @pytest.fixture
-def kill(engine: Engine, jobs: Path) -> Kill:
+def kill(request: pytest.FixtureRequest, engine: Engine, jobs: Path) -> Kill:
     """End an arch of a job without giving it a say."""
     if isinstance(engine, FakeEngine):
         return engine.kill
+    if isinstance(engine, KubernetesEngine):
+        cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
+        return lambda name, arch: cluster.node.kill(arch)
     return lambda name, arch: os.kill(pid_of(jobs, name, arch), signal.SIGKILL)
 
 

@@ -63,7 +63,8 @@ def _fill(size: int, write: Callable[[bytes], None]) -> None:
         write(block[: size - begin])
 
 
-def _main() -> None:
+def _main() -> None:  # noqa: C901
+    from koji_containerbuild.contract.frames import Framer
     from koji_containerbuild.contract.outcome import Failure, Outcome
     from koji_containerbuild.contract.plan import BuildPlan
 
@@ -76,13 +77,20 @@ def _main() -> None:
     for name in ("plan", "arch", "outcome", "log", "config", "near"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--framed", action="store_true")
     given = parser.parse_args()
     plan = BuildPlan.from_json(Path(given.plan).read_bytes())
+    framer = Framer()
+    out = open(1, "wb", buffering=0, closefd=False)
+
+    def write(data: bytes) -> None:
+        _all(log, data)
+        if given.framed:
+            _all(out, framer.frame(data))
+
     with open(given.log, "ab", buffering=0) as log:
         try:
-            cause = play(
-                (plan.userdata or {})[given.arch], lambda data: _all(log, data), lambda: None
-            )
+            cause = play((plan.userdata or {})[given.arch], write, lambda: None)
             outcome = Outcome(given.arch, image="sha256:image", report="sha256:report")
             if cause:
                 outcome = Outcome(given.arch, failure=Failure("build", cause))
@@ -90,8 +98,17 @@ def _main() -> None:
             outcome = Outcome(given.arch, failure=Failure("build", "Told to end."), cancelled=True)
         except Crash:
             os._exit(9)
-    Path("outcome.partial").write_text(outcome.to_json())
-    Path("outcome.partial").replace(given.outcome)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended by itself
+    _leave(outcome.to_json(), Path(given.outcome), in_place=given.framed)
+    if given.framed:
+        _all(out, framer.end())
+
+
+def _leave(text: str, path: Path, in_place: bool) -> None:
+    """In a pod the file is there already: a mount."""
+    partial = path if in_place else path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def _all(log: Any, data: bytes) -> None:
@@ -102,7 +119,8 @@ def _all(log: Any, data: bytes) -> None:
 if __name__ == "__main__":
     if "--refuse" in sys.argv:
         sys.exit("it will not do")
-    from koji_containerbuild.buildroot.__main__ import detach
+    if "--detach" in sys.argv:
+        from koji_containerbuild.buildroot.__main__ import detach
 
-    detach()
+        detach()
     _main()

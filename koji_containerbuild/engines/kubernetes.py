@@ -1,0 +1,314 @@
+"""The Kubernetes engine: each arch of a build is a Job of one cluster.
+
+What there is to know of a job is in the cluster, under names and labels made of hub and task. The
+engine keeps what it knows for as long as it lives, to ask less.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.engines import objects, pods
+from koji_containerbuild.engines.api import Api, ApiError
+from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.objects import Run
+from koji_containerbuild.engines.runs import State
+from koji_containerbuild.errors import ServiceError
+
+JOBS = "batch/v1"
+QUICK = 2.0  # seconds for a request of a task that is about to be ended
+EXISTS, MISSING = 409, 404  # HTTP
+
+
+class KubernetesEngine:
+    """Builds in the namespace of one cluster."""
+
+    def __init__(
+        self, name: str, cluster: ClusterConfig, program: Sequence[str] = objects.PROGRAM
+    ) -> None:
+        """`name`: of the section; `program`: what the pods run."""
+        self.name = name
+        self.cluster = cluster
+        self._program = program
+        self._api = Api(name, cluster)
+        self._jobs: dict[str, _Runs] = {}
+
+    @property
+    def arches(self) -> Collection[str]:
+        return self.cluster.arches
+
+    def lacks(self, arch: str, *, runs: bool) -> str:
+        """Nodes run what they are, so it does not matter whether programs run."""
+        return "" if arch in self.cluster.arches else f"a cluster with nodes of {arch}"
+
+    def start(self, job: Job) -> None:
+        self.start_arches(job, job.plan.arches)
+
+    def start_arches(self, job: Job, arches: Collection[str]) -> None:
+        """As start, but only these."""
+        runs = self._jobs.setdefault(job.name, _Runs(self, job))
+        for arch in arches:
+            runs.start(arch)
+
+    def follow(self, job: Job, beat: float) -> Iterator[News]:
+        runs = self._jobs.setdefault(job.name, _Runs(self, job))
+        self._api.close()  # nothing is asked for as long as it takes
+        return pods.follow(runs, beat)
+
+    def cancel(self, name: str) -> None:
+        runs = self._jobs.get(name)
+        if runs:
+            runs.cancel()
+            return
+        for found in self.found(name):
+            if _state(found) == "runs":
+                self.end(str(found["metadata"]["name"]))
+
+    def remove(self, name: str, patience: float) -> bool:
+        runs = self._jobs.get(name)
+        if runs and runs.over:
+            there = [run.name for run in runs.current()]
+        else:
+            deadline = time.monotonic() + patience
+            while there_is := self._running(name):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.2)
+            del there_is
+            there = [str(found["metadata"]["name"]) for found in self.found(name)]
+        for each in there:
+            self.delete(each)
+        self._jobs.pop(name, None)
+        return True
+
+    def names(self) -> Collection[str]:
+        found = self._list("jobs", {objects.MANAGED: objects.OURS}, JOBS)
+        return sorted({_label(each, objects.JOB) for each in found} - {""})
+
+    def close(self) -> None:
+        """Close connections that nobody uses."""
+        self._api.close()
+
+    # -- what is in the cluster
+
+    def found(self, name: str) -> list[dict[str, Any]]:
+        """The Jobs of a job."""
+        return self._list("jobs", {objects.JOB: name}, JOBS)
+
+    def _running(self, name: str) -> bool:
+        found = self._list("pods", {objects.JOB: name}, "v1")
+        if any(_busy(pod) for pod in found):
+            return True
+        return any(_state(each) == "runs" for each in self.found(name))
+
+    def _list(self, kind: str, labels: Mapping[str, str], group: str) -> list[dict[str, Any]]:
+        select = ",".join(f"{key}={value}" for key, value in labels.items())
+        answer = self._api.call(
+            "GET", self._api.path(group, kind), params={"labelSelector": select}
+        )
+        return list(answer.get("items") or ())
+
+    def create(self, run: Run, plan: BuildPlan) -> dict[str, Any]:
+        """Job and Secret. Raises ApiError with status 409 when there is such a Job."""
+        secret = f"{run.name}-{secrets.token_hex(3)}"  # an earlier one may still be on its way out
+        body = objects.job(run, plan, secret, self.cluster, self._program)
+        made = self._api.call("POST", self._api.path(JOBS, "jobs"), body)
+        self.give_plan(run, plan, made)
+        return made
+
+    def give_plan(self, run: Run, plan: BuildPlan, job: Mapping[str, Any]) -> None:
+        """The Secret that the Job's pod waits for, if it is not there."""
+        try:
+            self._api.call("POST", self._api.path("v1", "secrets"), objects.secret(run, plan, job))
+        except ApiError as error:
+            if error.status != EXISTS:
+                raise
+
+    def get(self, name: str, patience: float) -> dict[str, Any]:
+        """One Job. Raises ApiError."""
+        return self._api.call("GET", self._api.path(JOBS, "jobs", name), patience=patience)
+
+    def end(self, name: str, patience: float = QUICK) -> None:
+        """Tell a Job to end."""
+        try:
+            path = self._api.path(JOBS, "jobs", name)
+            self._api.call("PATCH", path, objects.cancelled(), patience=patience)
+        except ApiError as error:
+            if error.status != MISSING:
+                raise
+
+    def delete(self, name: str, patience: float = QUICK) -> None:
+        """A Job and all that belongs to it."""
+        try:
+            path = self._api.path(JOBS, "jobs", name)
+            self._api.call("DELETE", path, {"propagationPolicy": "Background"}, patience=patience)
+        except ApiError as error:
+            if error.status != MISSING:
+                raise
+
+
+class _Runs:
+    """The runs of one job that this process follows: runs.Runs."""
+
+    container = objects.CONTAINER
+
+    def __init__(self, engine: KubernetesEngine, job: Job) -> None:
+        self._engine = engine
+        self._job = job
+        self._runs: dict[str, Run] = {}
+        self._uids: dict[str, str] = {}  # of the Jobs, by arch
+        self._ended: set[str] = set()
+        self._told_to_end = False
+        self.api = engine._api
+        self.start_seconds = engine.cluster.start_seconds
+        self.seconds = job.plan.limits.seconds + self.start_seconds + objects.SLACK
+
+    def start(self, arch: str) -> None:
+        """Begin, or adopt."""
+        run = Run(self._job.name, arch)
+        try:
+            made = self._engine.create(run, self._job.plan)
+        except ApiError as error:
+            if error.status != EXISTS:
+                raise
+            run, made = self._adopted(arch)
+        self._set(arch, run, made)
+
+    def _set(self, arch: str, run: Run, made: Mapping[str, Any]) -> None:
+        self._runs[arch] = run
+        self._uids[arch] = str(made["metadata"]["uid"])
+        self._ended.discard(arch)
+
+    def _adopted(self, arch: str) -> tuple[Run, dict[str, Any]]:
+        """The last attempt, if it is of this plan and nobody has cancelled it; else a new one."""
+        found = [
+            each
+            for each in self._engine.found(self._job.name)
+            if _label(each, objects.ARCH) == arch
+        ]
+        found.sort(key=_attempt)
+        plan = self._job.plan
+        if found and _adoptable(found[-1], objects.plan_hash(plan.to_json())):
+            run = Run(self._job.name, arch, _attempt(found[-1]))
+            if _state(found[-1]) == "runs":
+                self._engine.give_plan(run, plan, found[-1])
+            return run, found[-1]
+        for each in found:
+            self._engine.delete(str(each["metadata"]["name"]))
+        run = Run(self._job.name, arch)
+        return run, self._engine.create(run, plan)
+
+    @property
+    def over(self) -> bool:
+        """Whether we have seen the end of everything."""
+        return bool(self._runs) and self._ended == set(self._runs)
+
+    def current(self) -> Collection[Run]:
+        """The runs that count."""
+        return self._runs.values()
+
+    def cancel(self) -> None:
+        """What has ended by itself is not cancelled by that."""
+        self._told_to_end = not self.over
+        for arch, run in self._runs.items():
+            if arch not in self._ended:
+                self._engine.end(run.name)
+
+    # -- for pods.follow
+
+    def arches(self) -> Collection[str]:
+        return [arch for arch in self._job.plan.arches if arch in self._runs]
+
+    def selector(self) -> str:
+        return f"{objects.JOB}={self._job.name}"
+
+    def arch_of(self, pod: Mapping[str, Any]) -> str:
+        """By the uid of its Job: pods of earlier ones may still be on their way out."""
+        arch = _label(pod, objects.ARCH)
+        owners = pod["metadata"].get("ownerReferences") or ()
+        return arch if any(owner.get("uid") == self._uids.get(arch) for owner in owners) else ""
+
+    def owner(self, arch: str) -> str:
+        return self._runs[arch].name
+
+    def told_to_end(self) -> bool:
+        return self._told_to_end
+
+    def state(self, arch: str, patience: float) -> State:
+        try:
+            found = self._engine.get(self._runs[arch].name, patience)
+        except ApiError as error:
+            if error.status == MISSING:
+                return "gone"
+            raise
+        return _state(found) if found["metadata"]["uid"] == self._uids[arch] else "gone"
+
+    def again(self, arch: str, patience: float) -> bool:
+        run = self._runs[arch]
+        if run.attempt > self._engine.cluster.retries:
+            return False
+        self._engine.delete(run.name, patience)  # or its controller makes another pod by itself
+        following = Run(run.job, arch, run.attempt + 1)
+        self._set(arch, following, self._engine.create(following, self._job.plan))
+        return True
+
+    def give_up(self, arch: str) -> None:
+        try:
+            self._engine.end(self._runs[arch].name)
+        except ServiceError:
+            return  # it will be removed, or come to its deadline
+
+    def ended(self, arch: str) -> None:
+        self._ended.add(arch)
+
+
+def _label(found: Mapping[str, Any], name: str) -> str:
+    return str((found["metadata"].get("labels") or {}).get(name) or "")
+
+
+def _attempt(job: Mapping[str, Any]) -> int:
+    text = _label(job, objects.ATTEMPT)
+    return int(text) if text.isdigit() else 1
+
+
+def _state(job: Mapping[str, Any]) -> State:
+    """Source: the conditions of a Job in batch/v1."""
+    meta = job["metadata"]
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("status") != "True":
+            continue
+        if condition.get("type") == "Complete":
+            return "ended"
+        if condition.get("type") == "Failed":
+            if condition.get("reason") == "DeadlineExceeded":
+                return "deadline"
+            return "cancelled" if _told(job) else "ended"
+    if _told(job):
+        return "cancelled"
+    return "gone" if meta.get("deletionTimestamp") else "runs"
+
+
+def _told(job: Mapping[str, Any]) -> bool:
+    return objects.CANCELLED in (job["metadata"].get("annotations") or {})
+
+
+def _adoptable(job: Mapping[str, Any], plan_hash: str) -> bool:
+    annotations = job["metadata"].get("annotations") or {}
+    return annotations.get(objects.PLAN) == plan_hash and _state(job) not in ("cancelled", "gone")
+
+
+def _busy(pod: Mapping[str, Any]) -> bool:
+    """Whether something runs in it, or will."""
+    status = pod.get("status") or {}
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return False
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    if any("running" in state for state in states):
+        return True
+    ended = bool(states) and all("terminated" in state for state in states)
+    return not ended and not pod["metadata"].get("deletionTimestamp")

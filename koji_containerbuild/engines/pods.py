@@ -1,0 +1,334 @@
+"""Follow the pods of a job: their logs, what keeps them from starting, and how they end.
+
+One watch for all pods and one log reader for each are threads that fill a queue; everything is
+decided here, in the thread that reads it. An arch has ended when its container has, by the watch,
+and its log is complete.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.engines.api import ApiError
+from koji_containerbuild.engines.base import News
+from koji_containerbuild.engines.pod_state import DEADLINE, GONE, Pod, failure, lost, read
+from koji_containerbuild.engines.runs import Runs, State
+from koji_containerbuild.engines.streams import Change, Health, Item, Log, Reader, Said, Watch
+from koji_containerbuild.errors import ServiceError
+
+WAITING = 16  # items in the queue: at most a megabyte of log
+NO_POD = 2.0  # seconds until we ask why there is none
+SLOW = 10.0  # seconds until we ask why a pod has not started
+SILENT = 3.0  # seconds that a cluster may be away before users are told
+AWAY = 900.0  # seconds that it may be away before it is an error
+DENIED = 60.0  # the same when it says that we may not; right after its start it may do so
+LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
+TAIL = 20  # lines
+ASK = 5.0  # seconds for a question about a build that has ended
+
+
+def follow(runs: Runs, beat: float) -> Iterator[News]:
+    """As engines.base.Engine.follow. Raises ServiceError when the cluster is away for too long."""
+    followed = _Followed(runs)
+    try:
+        while followed.left:
+            yield from followed.next(beat)
+    finally:
+        followed.close()
+
+
+class _Arch:
+    """Where one arch of the job is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.since = time.monotonic()
+        self.pod: Optional[Pod] = None
+        self.log: Optional[Log] = None
+        self.log_ended = False
+        self.lost_bytes = 0
+        self.events: Optional[Watch] = None  # of the object that gives no sign
+        self.leaving_since = 0.0
+        self.trouble = ""
+        self.told: set[str] = set()  # notes
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.asked_since = self.ask_at = 0.0  # how it ended: since when, and when again
+
+    @property
+    def waited(self) -> float:
+        return time.monotonic() - self.since
+
+    def readers(self) -> Sequence[Reader]:
+        return [reader for reader in (self.log, self.events) if reader]
+
+
+class _Followed:
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._items: queue.Queue[Item] = queue.Queue(WAITING)
+        self.left = {arch: _Arch(arch) for arch in runs.arches()}
+        self._watch = self._start_watch()
+        self._away_since = 0.0
+        self._told_away = False
+        self._error = ServiceError("")  # why it is away
+
+    def _start_watch(self) -> Watch:
+        path = self._runs.api.path("v1", "pods")
+        select = {"labelSelector": self._runs.selector()}
+        watch = Watch(self._runs.api, self._items, path, select, self._runs.seconds)
+        watch.start()
+        return watch
+
+    def close(self) -> None:
+        for arch in self.left.values():
+            self._stop(arch)
+        self._watch.stop()
+        self._watch.join(1.0)
+
+    def next(self, beat: float) -> Iterator[News]:
+        """What the next item in the queue tells, or that there was none."""
+        try:
+            item = self._items.get(timeout=beat)
+        except queue.Empty:
+            yield News()
+        else:
+            yield from self._read(item)
+        yield from self._health()
+        for arch in list(self.left.values()):
+            yield from self._look_after(arch)
+
+    def _read(self, item: Item) -> Iterator[News]:
+        if item.reader is self._watch:
+            if isinstance(item.what, Health):
+                self._note_health(item.what)
+            else:
+                self._note_pods(item.what)
+            return
+        for arch in self.left.values():
+            if item.reader is arch.log and isinstance(item.what, Said):
+                yield from self._said(arch, item.what)
+            elif item.reader is arch.events and isinstance(item.what, Change):
+                yield from self._event(arch, item.what.found)
+
+    # -- the cluster itself
+
+    def _note_health(self, health: Health) -> None:
+        if health.error is None:
+            self._away_since = 0.0
+            return
+        self._away_since = self._away_since or time.monotonic()
+        away = time.monotonic() - self._away_since
+        if away > _bearable(health.error):
+            raise health.error
+        self._error = health.error
+
+    def _health(self) -> Iterator[News]:
+        away = time.monotonic() - self._away_since if self._away_since else 0.0
+        if away > SILENT and not self._told_away:
+            self._told_away = True
+            yield from self._all(f"{self._error.what} Nothing is lost by that; we try again.")
+        elif not away and self._told_away:
+            self._told_away = False
+            yield from self._all(f"The cluster {self._runs.api.name} answers again.")
+
+    def _all(self, note: str) -> Iterator[News]:
+        for arch in self.left:
+            yield News(arch, note=note)
+
+    # -- pods
+
+    def _note_pods(self, change: Change) -> None:
+        if change.kind == "ALL":  # those that were deleted while we did not look
+            there = {pod.get("metadata", {}).get("uid") for pod in change.all}
+            for arch in self.left.values():
+                if arch.pod and arch.pod.uid not in there:
+                    self._note_gone(arch)
+        for found in change.all or (change.found,):
+            arch_name = self._runs.arch_of(found) if found else ""
+            if arch_name in self.left:
+                gone = change.kind == "DELETED"
+                self._note_pod(self.left[arch_name], read(found, self._runs.container, gone))
+
+    def _note_gone(self, arch: _Arch) -> None:
+        before = arch.pod
+        if before and not before.ended:
+            self._note_pod(
+                arch, Pod(before.name, before.uid, before.started, ended=True, reason=GONE)
+            )
+
+    def _note_pod(self, arch: _Arch, pod: Pod) -> None:
+        if arch.pod and arch.pod.ended and arch.pod.message:
+            return  # it has said its last words; that it is deleted then does not matter
+        if arch.pod and pod.uid != arch.pod.uid:
+            return  # its object has made a second one: of a run that is lost
+        arch.pod = pod
+        if pod.leaving:
+            arch.leaving_since = arch.leaving_since or time.monotonic()
+        if pod.started:
+            self._stop_events(arch)
+            if arch.log is None:
+                path = self._runs.api.path("v1", "pods", pod.name, "log")
+                arch.log = Log(self._runs.api, self._items, path, self._runs.container)
+                arch.log.start()
+        if pod.ended and arch.log:
+            arch.log.container_ended()
+
+    def _said(self, arch: _Arch, said: Said) -> Iterator[News]:
+        for piece in said.read.pieces:
+            yield News(arch.name, piece.data)
+        for line in said.read.foreign:
+            arch.tail.append(line.decode(errors="replace"))
+            yield News(arch.name, line + b"\n")
+        if said.lost > arch.lost_bytes:
+            arch.lost_bytes = said.lost
+            yield News(arch.name, note=f"{said.lost} bytes of the log did not come through.")
+        arch.log_ended = arch.log_ended or said.ended
+
+    def _event(self, arch: _Arch, event: Mapping[str, Any]) -> Iterator[News]:
+        """Of the object that gives no sign: its warnings are for the user."""
+        if event.get("type") == "Warning":
+            message = " ".join(str(event.get("message")).split())
+            arch.trouble = f"{event.get('reason')}: {message}"
+            yield from self._note(arch, str(event.get("reason")), arch.trouble)
+
+    def _note(self, arch: _Arch, key: str, note: str) -> Iterator[News]:
+        """Once for each kind of trouble."""
+        if key not in arch.told:
+            arch.told.add(key)
+            yield News(arch.name, note=note)
+
+    # -- what becomes of an arch
+
+    def _look_after(self, arch: _Arch) -> Iterator[News]:
+        pod = arch.pod
+        if pod and pod.trouble:
+            arch.trouble = pod.trouble
+            yield from self._note(arch, pod.trouble.partition(":")[0], pod.trouble)
+        if pod and (pod.ended or self._left_behind(arch)):
+            yield from self._end(arch, pod)
+        elif pod is None or not pod.started:
+            yield from self._look_why(arch)
+
+    def _left_behind(self, arch: _Arch) -> bool:
+        """Deleted, and its node does not tell that it has ended."""
+        return bool(arch.leaving_since) and time.monotonic() - arch.leaving_since > LEAVING
+
+    def _look_why(self, arch: _Arch) -> Iterator[News]:
+        """It has not started."""
+        if self._runs.told_to_end() and (arch.pod or arch.waited > NO_POD):
+            yield self._outcome(arch, _cancelled(arch.name))
+            return
+        if arch.waited > (SLOW if arch.pod else NO_POD):
+            yield from self._look_at_events(arch)
+        if arch.waited > self._runs.start_seconds:
+            trouble = arch.trouble or "the cluster does not say why"
+            self._runs.give_up(arch.name)
+            cause = f"The build did not start within {self._runs.start_seconds} s: {trouble}"
+            hint = f"An admin should look at the cluster {self._runs.api.name}."
+            yield self._outcome(
+                arch, Outcome(arch.name, failure=Failure("start", cause.rstrip(".") + ".", hint))
+            )
+
+    def _look_at_events(self, arch: _Arch) -> Iterator[News]:
+        """Of the pod, or of what should make one."""
+        if arch.pod:
+            name = arch.pod.name
+        else:
+            name = self._runs.owner(arch.name)
+        key = f"events of {name}"
+        if key in arch.told:
+            return
+        try:
+            state = "runs" if arch.pod else self._runs.state(arch.name, ASK)
+        except ServiceError:
+            return  # the watch tells of a cluster that is away
+        arch.told.add(key)
+        if state != "runs":
+            yield from self._over_without_pod(arch, state)
+            return
+        self._stop_events(arch)
+        path = self._runs.api.path("v1", "events")
+        select = {"fieldSelector": f"involvedObject.name={name}"}
+        arch.events = Watch(self._runs.api, self._items, path, select, self._runs.start_seconds)
+        arch.events.start()
+
+    def _over_without_pod(self, arch: _Arch, state: State) -> Iterator[News]:
+        pod = Pod(self._runs.owner(arch.name), "", ended=True, reason=GONE)
+        if state == "deadline":
+            pod = Pod(pod.name, "", ended=True, reason=DEADLINE)
+        arch.pod = pod
+        yield from self._end(arch, pod)
+
+    def _end(self, arch: _Arch, pod: Pod) -> Iterator[News]:
+        """Its container has ended: wait for its log, then see what became of it."""
+        if pod.started and arch.log and not arch.log_ended:
+            if self._left_behind(arch) or (pod.lost and not pod.message):
+                arch.log.stop()  # nobody will give it to us
+                arch.log_ended = True
+            return
+        if time.monotonic() < arch.ask_at:
+            return
+        outcome = pod.outcome(arch.name)
+        if outcome and not outcome.cancelled:
+            yield self._outcome(arch, outcome)
+            return
+        try:
+            yield from self._without_result(arch, pod, outcome)
+        except ServiceError as error:
+            now = time.monotonic()
+            arch.asked_since = arch.asked_since or now
+            if now - arch.asked_since > _bearable(error):
+                raise
+            arch.ask_at = now + 2.0
+
+    def _without_result(self, arch: _Arch, pod: Pod, outcome: Optional[Outcome]) -> Iterator[News]:
+        """It was told to end, or ended without a word: by whom?"""
+        state = "cancelled" if self._runs.told_to_end() else self._runs.state(arch.name, ASK)
+        if state == "cancelled":
+            yield self._outcome(arch, outcome or _cancelled(arch.name))
+        elif state == "deadline":
+            late = Pod(pod.name, pod.uid, ended=True, reason=DEADLINE)
+            yield self._failed(arch, late)
+        elif outcome or pod.lost or self._left_behind(arch):
+            gone = pod if pod.lost else Pod(pod.name, pod.uid, ended=True, reason=GONE)
+            if self._runs.again(arch.name, ASK):
+                self._stop(arch)
+                self.left[arch.name] = _Arch(arch.name)
+                yield News(arch.name, note=f"{lost(gone)} It is started again.")
+            else:
+                yield self._failed(arch, gone)
+        else:
+            yield self._failed(arch, pod)
+
+    def _failed(self, arch: _Arch, pod: Pod) -> News:
+        return self._outcome(arch, Outcome(arch.name, failure=failure(pod, arch.tail)))
+
+    def _outcome(self, arch: _Arch, outcome: Outcome) -> News:
+        self._stop(arch)
+        del self.left[arch.name]
+        self._runs.ended(arch.name)
+        return News(arch.name, outcome=outcome)
+
+    def _stop(self, arch: _Arch) -> None:
+        for reader in arch.readers():
+            reader.stop()
+
+    def _stop_events(self, arch: _Arch) -> None:
+        if arch.events:
+            arch.events.stop()
+            arch.events = None
+
+
+def _bearable(error: ServiceError) -> float:
+    """Seconds."""
+    status = error.status if isinstance(error, ApiError) else 401  # without: no token
+    return DENIED if status in (401, 403) else AWAY
+
+
+def _cancelled(arch: str) -> Outcome:
+    return Outcome(arch, failure=Failure("build", "The build was told to end."), cancelled=True)

@@ -1,0 +1,249 @@
+"""Threads that read a cluster's streams into a queue: changes of objects, and a pod's log.
+
+A stream that breaks is opened again where it ended, as often as it takes. What comes of it, and
+when it is enough, is decided by the reader of the queue.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from koji_containerbuild.contract.frames import Read, Unframer
+from koji_containerbuild.engines.api import Api, ApiError, Stream
+from koji_containerbuild.errors import ServiceError
+
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two connections
+LONGEST_LINE = 8 * 1024 * 1024  # bytes of an object
+GONE = 410  # HTTP: what was missed is not known any more
+UNREADABLE = 30.0  # seconds that a cluster may refuse the log of a container that has ended
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of an object: ADDED, MODIFIED or DELETED; or ALL: the objects that there are."""
+
+    kind: str
+    found: dict[str, Any] = field(default_factory=dict)
+    all: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something of a log; `ended`: it was the last of it."""
+
+    read: Read = Read(())
+    lost: int = 0  # bytes of the log that will not come, so far
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a cluster answers; with the error if it does not."""
+
+    error: Optional[ServiceError] = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a reader has put into the queue."""
+
+    reader: Reader
+    what: Any  # Change, Said or Health
+
+
+class Reader(threading.Thread):
+    """One stream, opened again and again until it is stopped."""
+
+    def __init__(self, api: Api, items: queue.Queue[Item]) -> None:
+        super().__init__(daemon=True)
+        self._api = api
+        self._items = items
+        self._stop_now = threading.Event()
+        self._lock = threading.Lock()
+        self._stream: Optional[Stream] = None
+        self._wait = FIRST_WAIT
+
+    def stop(self) -> None:
+        """Nothing comes after this, though the thread may need a moment to end."""
+        self._stop_now.set()
+        with self._lock:
+            if self._stream:
+                self._stream.close()
+
+    @property
+    def _stopped(self) -> bool:
+        return self._stop_now.is_set()
+
+    @abstractmethod
+    def run(self) -> None: ...
+
+    def _put(self, what: Any) -> None:
+        while not self._stopped:
+            try:
+                return self._items.put(Item(self, what), timeout=1.0)
+            except queue.Full:  # whoever reads is busy: the cluster may wait
+                continue
+
+    def _blocks(self, path: str, params: dict[str, str]) -> Iterator[bytes]:
+        """Of one connection. Raises ServiceError."""
+        stream = self._api.stream(path, params)
+        with self._lock:
+            self._stream = stream
+        if self._stopped:
+            stream.close()
+        yield from stream
+
+    def _pause(self) -> None:
+        self._stop_now.wait(self._wait)
+        self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+
+class Watch(Reader):
+    """Changes of the objects below a path: those that are there come as ADDED."""
+
+    def __init__(
+        self, api: Api, items: queue.Queue[Item], path: str, select: dict[str, str], seconds: float
+    ) -> None:
+        """`select`: labelSelector or fieldSelector; `seconds`: for which the cluster keeps one
+        connection open.
+        """
+        super().__init__(api, items)
+        self._path = path
+        self._select = select
+        self._seconds = seconds
+        self._version = ""  # of the last change; empty: begin with what is there
+        self._missed = False  # there were changes that nobody can tell us
+
+    def run(self) -> None:
+        while not self._stopped:
+            try:
+                if self._missed:
+                    self._look()
+                for line in self._lines():
+                    self._tell(line)
+                self._put(Health())
+            except ApiError as error:
+                if error.status == GONE:
+                    self._missed = True
+                self._put(Health(None if error.status == GONE else error))
+            except ServiceError as error:  # the token cannot be read
+                self._put(Health(error))
+            self._pause()
+
+    def _look(self) -> None:
+        """All of them. Whoever reads finds out what has changed."""
+        found = self._api.call("GET", self._path, params=self._select, patience=5.0)
+        self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        self._missed = False
+        self._put(Change("ALL", all=tuple(found.get("items") or ())))
+
+    def _lines(self) -> Iterator[bytes]:
+        params = {
+            **self._select,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(self._seconds)),
+        }
+        if self._version:
+            params["resourceVersion"] = self._version
+        parts: list[bytes] = []
+        for block in self._blocks(self._path, params):
+            if not block:
+                self._put(Health())
+            *lines, rest = block.split(b"\n")
+            for line in lines:
+                yield b"".join([*parts, line])
+                parts = []
+            parts.append(rest)
+            if len(rest) and sum(map(len, parts)) > LONGEST_LINE:
+                raise ApiError("The cluster sent an object of more than 8 MiB.", reason="TooLarge")
+
+    def _tell(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            kind, found = event["type"], event["object"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ApiError(f"The cluster sent what is no change: {line[:100]!r}.") from error
+        if kind == "ERROR":
+            raise self._api.refusal(int(found.get("code") or 500), found)
+        self._wait = FIRST_WAIT
+        self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        if kind != "BOOKMARK":
+            self._put(Change(kind, found))
+
+
+class Log(Reader):
+    """The framed log of one container, each byte once, to its end."""
+
+    def __init__(self, api: Api, items: queue.Queue[Item], path: str, container: str) -> None:
+        """`path`: of the log."""
+        super().__init__(api, items)
+        self._path = path
+        self._container = container
+        self._unframer = Unframer()
+        self._container_ended = threading.Event()
+
+    def stop(self) -> None:
+        super().stop()
+        self._container_ended.set()
+
+    def container_ended(self) -> None:
+        """There will be no more: what a connection brings from now on is all."""
+        self._container_ended.set()
+
+    def run(self) -> None:
+        refused_since = 0.0
+        while not self._stopped:
+            last = self._container_ended.is_set()
+            refused = False
+            try:
+                for block in self._blocks(self._path, self._params()):
+                    self._feed(block)
+                    if self._unframer.complete:
+                        break
+                whole = last
+            except ApiError as error:
+                whole = error.status == 404  # the pod is gone, its log with it
+                refused = last and error.status != 0
+            except ServiceError:
+                whole = False
+            self._say(self._unframer.close())
+            refused_since = (refused_since or time.monotonic()) if refused else 0.0
+            too_long = refused and time.monotonic() - refused_since > UNREADABLE
+            if whole or too_long or self._unframer.complete:
+                break
+            self._pause()
+        self._put(Said(lost=self._unframer.lost, ended=True))
+
+    def _params(self) -> dict[str, str]:
+        params = {"container": self._container, "follow": "true"}
+        if self._unframer.seconds:
+            since = datetime.fromtimestamp(self._unframer.seconds - 1, timezone.utc)
+            params["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return params
+
+    def _feed(self, block: bytes) -> None:
+        if block:
+            self._wait = FIRST_WAIT
+            self._say(self._unframer.feed(block))
+
+    def _say(self, read: Read) -> None:
+        if read.pieces or read.foreign:
+            self._put(Said(read, self._unframer.lost))
+
+    def _pause(self) -> None:
+        """The container's end cuts it short: most often that is why the connection ended."""
+        if not self._container_ended.wait(self._wait):
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
+        elif self._wait > FIRST_WAIT:
+            super()._pause()
+        else:
+            self._wait = 2 * FIRST_WAIT
