@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -19,10 +20,19 @@ def describe(builder: Builder) -> Buildroot:
         host=system.node,
         os=_os(),
         arch=system.machine,
-        container="none" if not Path("/run/.containerenv").exists() else "oci",
+        container=_container(),
         tools=(Tool("koji-containerbuild", __version__), Tool("git", _git()), *builder.tools()),
         rpms=installed(Path("/")),
     )
+
+
+def _container() -> str:
+    """What the place is called that we run in: systemd's and podman's variable, then podman's file.
+
+    Our own image sets the variable, since Kubernetes tells nothing.
+    """
+    kind = os.environ.get("container", "")
+    return kind or ("oci" if Path("/run/.containerenv").exists() else "none")
 
 
 def _os() -> str:

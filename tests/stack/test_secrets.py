@@ -14,30 +14,12 @@ import pytest
 
 from koji_containerbuild.contract.frames import Unframer
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.contract.plan import Destination, Parent
 from koji_containerbuild.devstack.stack import Stack
 from tests.fakes.git import GitRepo
 from tests.fakes.plans import PLAN
-from tests.stack.builds import unique_name
-from tests.stack.images import Image
+from tests.stack.searching import NOTHING, PATTERN, WORD, files, found_in, searching_plan
 
 ROOT = Path(__file__).parents[2]
-# The word is planted in the password file, in its path and in the program's environment. `[Y]`:
-# the search is not to find itself.
-WORD = "PLANTED-CANARY"
-SEARCH = r"""
-W=PLANTED-CANAR[Y]
-echo "found: begin"
-env | grep "$W" && echo "found: in the environment"
-for P in /proc/[0-9]*; do
-    grep -q "$W" $P/environ 2>/dev/null && echo "found: $P/environ"
-    grep -q "$W" $P/cmdline 2>/dev/null && echo "found: $P/cmdline"
-    cat $P/root$SECRET $P/cwd/auth.json 2>/dev/null | grep -q "$W" && echo "found: below $P"
-done
-grep -r -q "$W" /run /var/run /etc 2>/dev/null && echo "found: in the files"
-cat $SECRET 2>/dev/null && echo "found: the file itself"
-echo "found: end"
-"""
 
 
 @dataclass(frozen=True)
@@ -72,23 +54,16 @@ def search(stack: Stack, folder: Path, isolation: str) -> Searched:
     unframer = Unframer()
     log = b"".join(piece.data for piece in unframer.feed(done.stdout).pieces)
     assert unframer.complete and log == (folder / "log").read_bytes()
-    found = [line for line in log.decode().splitlines() if line.startswith("found: ")]
-    return Searched(Outcome.from_json((folder / "outcome.json").read_bytes()), found)
+    return Searched(Outcome.from_json((folder / "outcome.json").read_bytes()), found_in(log))
 
 
 def plan(registry: str, folder: Path, secret: Path) -> str:
-    base = f"{registry}/demo/base"
-    pinned = f"{base}@{Image.pull(f'{base}:1').index_digest}"
     repo = GitRepo(folder / "git")
-    dockerfile = f"FROM {base}:1\nENV SECRET={secret.parent.parent}/PLANTED-CANAR?/auth.json\nCOPY search /\nRUN sh /search\n"
-    labels = "".join(f"LABEL {key}={value}\n" for key, value in PLAN.labels.items())
-    commit = repo.commit({"Dockerfile": dockerfile + labels, "search": SEARCH})
-    return dataclasses.replace(
-        PLAN,
-        source=dataclasses.replace(PLAN.source, url=repo.url, commit=commit),
-        parents=(Parent(f"{base}:1", f"{base}:1", pinned, final=True),),
-        destination=Destination(f"{registry}/fedora/web", unique_name("search"), "", ()),
-    ).to_json()
+    commit = repo.commit(
+        files(f"{registry}/demo/base:1", f"{secret.parent.parent}/{PATTERN}/auth.json")
+    )
+    source = dataclasses.replace(PLAN.source, url=repo.url, commit=commit)
+    return searching_plan(registry, source).to_json()
 
 
 def test_a_run_sees_neither_credentials_nor_environment_nor_processes_of_the_program(
@@ -96,7 +71,7 @@ def test_a_run_sees_neither_credentials_nor_environment_nor_processes_of_the_pro
 ):
     searched = search(stack, tmp_path, "oci")
     assert searched.outcome.failure is None
-    assert searched.found == ["found: begin", "found: end"]
+    assert searched.found == NOTHING
 
 
 def test_with_chroot_a_run_sees_the_processes_of_the_host(stack: Stack, tmp_path: Path):
