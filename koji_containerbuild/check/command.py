@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from koji_containerbuild.check.fact import Fact, ok, wrong
-from koji_containerbuild.config import Config, config_path, load
+from koji_containerbuild.config import CLUSTERS, Config, config_path, load
 from koji_containerbuild.errors import ConfigError
 from koji_containerbuild.koji_api import kojid_conf
 
@@ -65,6 +65,10 @@ def _elsewhere(config: Config, given: argparse.Namespace) -> Iterator[Fact]:
 
     with open_registry(config) as registry:
         yield from check_registries(config, registry, given.repository)
+        if config.builder.engine == CLUSTERS:
+            from koji_containerbuild.check.clusters import check_clusters
+
+            yield from check_clusters(config, registry)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Optional
 
 from koji_containerbuild.check.fact import Fact, not_tried, ok, tried, wrong
-from koji_containerbuild.config import Config
+from koji_containerbuild.config import CLUSTERS, Config
 from koji_containerbuild.contract.options import DEFAULT_CHANNEL as CHANNEL
 from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.kojid_conf import KojidConf
@@ -198,26 +198,29 @@ def of_targets(
         return
     yield ok(what, f"{len(fitting)}")
     for target in fitting[:MOST_TARGETS] if patterns else []:
-        yield from _target(target, session)
+        yield _target(target, config, session)
 
 
-def _target(target: Mapping[str, Any], session: Session) -> Iterator[Fact]:
+def _target(target: Mapping[str, Any], config: Config, session: Session) -> Fact:
     tag = target["build_tag_name"]
     what = f"the target {target['name']} can be built for"
     try:
         with asking(f"tell about the tag {tag}"), session.multicall(strict=True) as call:
-            config = call.getBuildConfig(target["build_tag"])
+            found = call.getBuildConfig(target["build_tag"])
             repo = call.getRepo(target["build_tag"])
     except ServiceError as error:
-        yield wrong(what, error.what, "Look whether the hub is up.")
-        return
-    arches = (config.result or {}).get("arches")
+        return wrong(what, error.what, "Look whether the hub is up.")
+    arches = (found.result or {}).get("arches") or ""
     if not arches:
-        yield wrong(what, f"The tag {tag} has no arches.", f"koji edit-tag {tag} --arches x86_64")
-    elif not repo.result:
-        yield wrong(what, f"The tag {tag} has no repo.", f"koji regen-repo {tag}")
-    else:
-        yield ok(what, arches)
+        return wrong(what, f"The tag {tag} has no arches.", f"koji edit-tag {tag} --arches x86_64")
+    if not repo.result:
+        return wrong(what, f"The tag {tag} has no repo.", f"koji regen-repo {tag}")
+    if config.builder.engine == CLUSTERS:
+        there = {arch for cluster in config.clusters.values() for arch in cluster.arches}
+        if lacking := [arch for arch in arches.split() if arch not in there]:
+            said = f"No cluster has {', '.join(lacking)}, which the tag {tag} has."
+            return wrong(what, said, "Add it to arches of a section [cluster NAME]")
+    return ok(what, arches)
 
 
 def _either(so: bool, what: str, said: str, mend: str) -> Fact:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from koji_containerbuild.check.fact import Fact, ok, tried, wrong
 from koji_containerbuild.config import Config
-from koji_containerbuild.errors import ConfigError, NotFound, ServiceError
+from koji_containerbuild.errors import ConfigError, NotFound
 from koji_containerbuild.registry.auth import AuthFile
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -73,21 +73,6 @@ def _pull(registry: Registry, spec: Pullspec) -> None:
         registry.manifest(spec)
     except NotFound:  # we may look, and nothing is there
         return
-
-
-def image_there(registry: Registry, image: str) -> Fact:
-    """The image of the buildroot, asked for with the builder's own password."""
-    what = f"the image of the buildroot is there: {image}"
-    mend = (
-        "Make and push it: fedora-infra/buildroot/, or correct image in the section of the cluster."
-    )
-    try:
-        manifest = registry.manifest(Pullspec.parse(image))
-    except ServiceError as error:
-        return wrong(what, error.what, mend if isinstance(error, NotFound) else error.do)
-    except ValueError as error:
-        return wrong(what, f"That is no image reference: {error}.", mend)
-    return ok(what, manifest.digest)
 
 
 def _of_parents(config: Config) -> list[str]:

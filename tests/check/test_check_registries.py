@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from koji_containerbuild.check.fact import Fact
-from koji_containerbuild.check.registries import check_registries, image_there
+from koji_containerbuild.check.registries import check_registries
 from koji_containerbuild.config import Config, ParentsConfig, RegistryConfig
 from koji_containerbuild.registry.client import Registry, RegistrySettings
 from tests.fakes.registry import FakeRegistry, Fault
@@ -129,10 +129,3 @@ def test_passwords_that_others_can_read_are_wrong(tmp_path: Path):
 
 def test_a_configuration_without_a_registry_is_wrong():
     assert [fact.state for fact in facts(Config()).values()] == ["WRONG"]
-
-
-def test_an_image_of_the_buildroot_that_is_not_there_is_wrong():
-    with FakeRegistry() as fake, Registry(RegistrySettings((fake.host,))) as registry:
-        fact = image_there(registry, f"{fake.host}/koji/buildroot:1")
-    assert (fact.state, "has no image" in fact.said) == ("WRONG", True)
-    assert "fedora-infra/buildroot/" in fact.mend

@@ -1,0 +1,132 @@
+"""What fedora-infra/kubernetes makes of a real cluster, and what `check` says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from koji_containerbuild.check.clusters import check_clusters
+from koji_containerbuild.check.fact import Fact
+from koji_containerbuild.config import Config
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.devstack.cluster.cluster import Cluster
+from koji_containerbuild.devstack.cluster.rest import Refused
+from koji_containerbuild.engines.permissions import KUBERNETES
+from koji_containerbuild.registry.client import Registry, RegistrySettings
+from tests.cluster import site
+from tests.cluster.pods import until
+
+NAMESPACED = f"/api/v1/namespaces/{site.NAMESPACE}"
+ROLE = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{site.NAMESPACE}/roles/koji-builder"
+
+
+@pytest.fixture(scope="module")
+def applied(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster with our objects, as they are in fedora-infra."""
+    site.apply_all(cluster)
+    yield cluster
+    site.forget(cluster)
+
+
+@pytest.fixture
+def section(applied: Cluster, tmp_path: Path) -> ClusterConfig:
+    return site.section(applied, tmp_path, image="localhost/buildroot:1", pull_policy="Never")
+
+
+def facts(section: ClusterConfig) -> dict[str, Fact]:
+    with Registry(RegistrySettings()) as registry:
+        found = list(check_clusters(Config(clusters={"one": section}), registry))
+    return {fact.what.partition(": ")[2]: fact for fact in found}
+
+
+def wrong(found: dict[str, Fact]) -> dict[str, str]:
+    return {what: fact.mend for what, fact in found.items() if fact.state == "WRONG"}
+
+
+def test_nothing_is_wrong_where_the_objects_are_applied_as_they_are(section: ClusterConfig):
+    found = facts(section)
+    assert not wrong(found)
+    assert found["it answers over TLS"].said == "v1.20.2"
+    assert found[f"the namespace {site.NAMESPACE} takes Jobs"].state == "OK"
+    hidden = [what for what, fact in found.items() if fact.state == "NOT TRIED"]
+    assert [what.split()[0:3] for what in hidden] == [
+        ["there", "is", "the"],
+        ["there", "is", "the"],
+        ["there", "is", "the"],
+        ["the", "service", "account"],
+        ["the", "image", "of"],
+        ["it", "has", "nodes"],
+    ]
+
+
+def test_the_check_leaves_nothing_in_the_cluster(applied: Cluster, section: ClusterConfig):
+    facts(section)
+    jobs = applied.api.call("GET", f"/apis/batch/v1/namespaces/{site.NAMESPACE}/jobs")
+    assert not jobs["items"]
+
+
+def test_applying_again_changes_nothing(applied: Cluster):
+    before = applied.api.call("GET", ROLE)["metadata"]["resourceVersion"]
+    site.apply_all(applied)
+    assert applied.api.call("GET", ROLE)["metadata"]["resourceVersion"] == before
+
+
+@pytest.mark.parametrize("permission", KUBERNETES, ids=str)
+def test_a_permission_that_is_missing_is_found_and_its_command_mends_it(
+    applied: Cluster, section: ClusterConfig, permission: object
+):
+    role = applied.api.call("GET", ROLE)
+    taken = KUBERNETES.index(permission)  # type: ignore[arg-type]
+    rules = [rule for number, rule in enumerate(role["rules"]) if number != taken]
+    applied.api.call("PATCH", ROLE, {"rules": rules}, content_type="application/merge-patch+json")
+    try:
+        until("the check notices", lambda: wrong(facts(section)), 20)
+        found = wrong(facts(section))
+    finally:
+        site.apply(applied, "kubernetes/30-role.yaml")
+    assert set(found.values()) == {"kubectl apply -f fedora-infra/kubernetes/30-role.yaml"}
+    assert f"the builder may {permission}" in found
+    until("it is mended", lambda: not wrong(facts(section)), 20)
+
+
+def test_a_namespace_that_is_not_there_shows_as_missing_permissions(section: ClusterConfig):
+    found = wrong(facts(dataclasses.replace(section, namespace="elsewhere")))
+    assert len(found) == len(KUBERNETES)
+
+
+def test_a_token_that_was_taken_back_is_found(applied: Cluster, section: ClusterConfig):
+    Path(section.token_file).write_text("guessed")
+    assert list(wrong(facts(section))) == ["it knows the builder"]
+
+
+def test_an_admin_sees_what_the_builder_may_not_and_may_too_much(
+    applied: Cluster, section: ClusterConfig
+):
+    Path(section.token_file).write_text(applied.admin_token)
+    found = facts(section)
+    assert list(wrong(found)) == ["the builder may not do what it has no use for"]
+    for what in (
+        "there is the service account buildroot",
+        "there is the Secret registry",
+        "there is the ConfigMap buildroot-config",
+        "the service account buildroot has no permission",
+        "it has nodes of x86_64",
+    ):
+        assert found[what].state == "OK", found[what]
+
+
+def test_the_builder_may_read_no_secret_and_make_no_pod(applied: Cluster):
+    builder = applied.api_of(site.token(applied))
+    for method, path, body in (
+        ("GET", f"{NAMESPACED}/secrets", None),
+        ("GET", f"{NAMESPACED}/secrets/registry", None),
+        ("GET", "/api/v1/namespaces/kube-system/secrets", None),
+        ("POST", f"{NAMESPACED}/pods", {"metadata": {"name": "x"}, "spec": {"containers": []}}),
+        ("GET", "/api/v1/nodes", None),
+    ):
+        with pytest.raises(Refused) as refused:
+            builder.call(method, path, body)
+        assert refused.value.code == 403

@@ -1,0 +1,160 @@
+"""A cluster's API as an account with some rules sees it: objects, access reviews and dry runs.
+
+Rules are those of a Role, objects are known by their paths. tests/cluster asks a real one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+TOKEN = "t0ken"
+ALL: dict[str, Any] = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+
+
+class FakeClusterApi:
+    """`rules`: of the account; `accounts`: rules of others, by user name."""
+
+    def __init__(self, rules: Sequence[dict[str, Any]]) -> None:
+        self.rules = list(rules)
+        self.accounts: dict[str, list[dict[str, Any]]] = {}
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.namespaces = {"builds"}
+        self.made: list[dict[str, Any]] = []  # by anything but a dry run
+        self.seen: list[str] = []
+
+    def __enter__(self) -> FakeClusterApi:
+        fake = self
+
+        class Handler(_Handler):
+            state = fake
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def may(self, verb: str, group: str, resource: str, user: str = "") -> bool:
+        rules = self.accounts.get(user, []) if user else self.rules
+        return any(
+            has(rule["apiGroups"], group)
+            and has(rule["resources"], resource)
+            and has(rule["verbs"], verb)
+            for rule in rules
+        )
+
+
+def has(listed: Sequence[str], wanted: str) -> bool:
+    return wanted in listed or "*" in listed
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: FakeClusterApi
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests want silence."""
+
+    def do_GET(self) -> None:
+        path = self._begin()
+        if not self._known():
+            return
+        if path == "/version":
+            self._send(200, {"gitVersion": "v1.20.2"})
+            return
+        group, resource, name = split(path)
+        if not self.state.may("get" if name else "list", group, resource):
+            self._refuse(403, f"{resource} is forbidden")
+        elif path in self.state.objects:
+            self._send(200, self.state.objects[path])
+        elif name:
+            self._refuse(404, f'{resource} "{name}" not found')
+        else:
+            self._send(200, {"items": []})
+
+    def do_POST(self) -> None:
+        path = self._begin()
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self._known():
+            return
+        if path.endswith("accessreviews"):
+            self._review(path, body)
+            return
+        group, resource, _ = split(path)
+        if not self.state.may("create", group, resource):
+            self._refuse(403, f"{resource} is forbidden")
+        elif path.split("/namespaces/")[1].split("/")[0] not in self.state.namespaces:
+            self._refuse(404, "namespaces not found")
+        else:
+            if "dryRun=All" not in self.path:
+                self.state.made.append(body)
+            self._send(201, body)
+
+    def _review(self, path: str, body: dict[str, Any]) -> None:
+        user = body["spec"].get("user", "")
+        if user and not self.state.may("create", "authorization.k8s.io", "subjectaccessreviews"):
+            self._refuse(403, "subjectaccessreviews is forbidden")
+            return
+        asked = body["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked["subresource"])))
+        allowed = self.state.may(asked["verb"], asked["group"], resource, user)
+        self._send(201, {"status": {"allowed": allowed}})
+
+    def _begin(self) -> str:
+        self.state.seen.append(f"{self.command} {self.path}")
+        return urlsplit(self.path).path
+
+    def _known(self) -> bool:
+        if self.headers["Authorization"] == f"Bearer {TOKEN}":
+            return True
+        self._refuse(401, "Unauthorized")
+        return False
+
+    def _refuse(self, status: int, message: str) -> None:
+        reason = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}[status]
+        self._send(status, {"kind": "Status", "message": message, "reason": reason})
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def split(path: str) -> tuple[str, str, str]:
+    """Group, resource with subresource, and name.
+
+    >>> split("/apis/batch/v1/namespaces/n/jobs/x"), split("/api/v1/nodes")
+    (('batch', 'jobs', 'x'), ('', 'nodes', ''))
+    >>> split("/api/v1/namespaces/n/pods/p/log")
+    ('', 'pods/log', 'p')
+    """
+    parts = path.strip("/").split("/")
+    group, parts = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    if parts[0] == "namespaces" and len(parts) > 2:
+        parts = parts[2:]
+    kind, name, *more = [*parts, ""][:3] if len(parts) < 3 else parts[:3]
+    subresource = f"/{more[0]}" if more and more[0] else ""
+    return group, f"{kind}{subresource}", name
