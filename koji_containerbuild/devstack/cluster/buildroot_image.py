@@ -7,12 +7,17 @@ our code makes the last ones anew, in seconds.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
+import os
 import re
 import shutil
 import sys
+import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from koji_containerbuild.devstack.places import Places
@@ -29,7 +34,7 @@ NEEDLESS = (
     "usr/share/man/*",
     "usr/share/locale/*",
 )
-KEPT = 4  # archives: other checkouts may use the same cache
+KEPT = 3  # archives: other checkouts may use the same cache
 IDLE = ("nice", "-n", "19")
 
 
@@ -38,29 +43,38 @@ def provide(places: Places) -> Path:
     cache = places.cache / "buildroot-image"
     cache.mkdir(parents=True, exist_ok=True)
     archive = cache / f"buildroot-{_content_hash(places.repo)}.tar"
-    if not archive.exists():
-        base, wheels = _base(cache), _wheels(cache, places.repo)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            context, made = Path(scratch) / "context", Path(scratch) / "image.tar"
-            _copy_context(places.repo, context)
-            _build(cache, base, wheels, context)
-            push = ["push", "-q", "--disable-compression", NAME, f"oci-archive:{made}:{NAME}"]
-            run_program([*_buildah(cache), *push])
-            made.rename(archive)
-            for older in sorted(cache.glob("*.tar"), key=_age)[:-KEPT]:
-                older.unlink(missing_ok=True)
+    with _alone(cache):
+        if not archive.exists():
+            base, wheels = _base(cache), _wheels(cache, places.repo)
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                context, made = Path(scratch) / "context", Path(scratch) / "image.tar"
+                _copy_context(places.repo, context)
+                _build(cache, base, wheels, context)
+                _export(cache, made)
+                made.rename(archive)
+            archives = sorted(cache.glob("*.tar"), key=lambda path: path.stat().st_mtime)
+            for older in archives[:-KEPT]:
+                older.unlink()
     return archive
 
 
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Stores and names are shared by all checkouts on this machine."""
+    lock = os.open(cache, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _content_hash(repo: Path) -> str:
     """Of all that goes in."""
     digest = hashlib.sha256(f"{SUITE} {BASES_AGE}".encode())
-    for path in [Path(__file__), *_files(repo)]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(Path(__file__).read_bytes())
+    for path in _files(repo):
+        digest.update(bytes(path.relative_to(repo)) + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -138,6 +152,36 @@ def _build(cache: Path, base: str, wheels: Path, context: Path) -> None:
     )  # fmt: skip
 
 
+def _export(cache: Path, archive: Path) -> None:
+    """Through a folder that keeps the layers as they are: those of before are not packed again."""
+    layout = cache / "layout"
+    store = f"containers-storage:[overlay@{cache}/containers+{cache}/containers.run]"
+    copy = ["skopeo", "copy", "-q", "--dest-oci-accept-uncompressed-layers"]
+    run_program([*copy, f"{store}{NAME}", f"oci:{layout}:{NAME}"])
+    index = json.loads((layout / "index.json").read_text())
+    named = next(one for one in index["manifests"] if NAME in one.get("annotations", {}).values())
+    manifest = json.loads(_blob(layout, named).read_text())
+    wanted = {_blob(layout, one) for one in (named, manifest["config"], *manifest["layers"])}
+    (layout / "index.json").write_text(json.dumps({**index, "manifests": [named]}))
+    for blob in set((layout / "blobs" / "sha256").iterdir()) - wanted:
+        blob.unlink()
+    with tarfile.open(archive, "w") as tar:
+        for name in ("oci-layout", "index.json", "blobs"):
+            tar.add(layout / name, arcname=name)
+
+
+def _blob(layout: Path, descriptor: Mapping[str, str]) -> Path:
+    return layout / "blobs" / descriptor["digest"].replace(":", "/")
+
+
 def _buildah(cache: Path) -> list[str]:
     store = cache / "containers"
-    return ["buildah", "--root", str(store), "--runroot", f"{store}.run"]
+    return [
+        "buildah",
+        "--root",
+        str(store),
+        "--runroot",
+        f"{store}.run",
+        "--storage-driver",
+        "overlay",
+    ]
