@@ -10,11 +10,15 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from koji_containerbuild.devstack.places import find_places
+
+if TYPE_CHECKING:
+    from koji_containerbuild.devstack.cluster.cluster import Cluster
 
 # No deadline: the machine may be busy. KCB_EXAMPLES=5000 searches longer.
 hypothesis.settings.register_profile(
@@ -97,3 +101,22 @@ def cluster() -> Iterator[object]:
     the_cluster.close()
     if not ran_before:
         the_cluster.down()
+
+
+@pytest.fixture(scope="session")
+def stack_for_pods(cluster: Cluster) -> Iterator[object]:
+    """A `Stack` that the pods of `cluster` reach, and whose registry its node pulls from.
+
+    Its state is beside the cluster's: .state-cluster-koji.
+    """
+    from koji_containerbuild.devstack.stack import Stack
+
+    state = cluster.places.state
+    the_stack = Stack(find_places(str(state.with_name(f"{state.name}-koji"))))
+    ran_before = all(part.pid for part in the_stack.status())
+    the_stack.up(host=cluster.node_ip)
+    cluster.trust_registry(the_stack.addresses.registry)
+    yield the_stack
+    the_stack.close()
+    if not ran_before:
+        the_stack.down()

@@ -18,8 +18,8 @@ DOWN = 3  # exit code of `status`, as systemctl's
 
 HELP = """\
 A real Koji 1.30 (hub, web, kojid) with PostgreSQL, a registry, dist-git and a small RPM
-distribution, on 127.0.0.1 of this machine. Needs root. What it keeps is in the state folder;
-downloads and built rpms are in $KCB_CACHE (~/.cache/koji-containerbuild).
+distribution, on 127.0.0.1 of this machine unless --host says else. Needs root. What it keeps is in
+the state folder; downloads and built rpms are in $KCB_CACHE (~/.cache/koji-containerbuild).
 """
 
 
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _up(stack: Stack, arguments: argparse.Namespace) -> int:
     begin = time.monotonic()
     print(f"Bringing up the devstack in {stack.places.state}")
-    stack.up(say=_say, ports=dict(arguments.port), home_profile=arguments.profile)
+    ports = dict(arguments.port)
+    stack.up(say=_say, ports=ports, host=arguments.host, home_profile=arguments.profile)
     print(f"Up after {time.monotonic() - begin:.1f} s.\n")
     print(_addresses(stack))
     print(_usage(stack, at_home=arguments.profile))
@@ -130,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
                 dest="profile",
                 action="store_false",
                 help="do not write ~/.koji/config.d/devstack.conf",
+            )
+            command.add_argument(
+                "--host",
+                metavar="ADDRESS",
+                help="listen on this address of the machine and be named by it, so that the pods "
+                "of a cluster reach it; remembered; default: 127.0.0.1",
             )
             command.add_argument(
                 "--port",

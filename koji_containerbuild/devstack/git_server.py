@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
-from koji_containerbuild.devstack.places import HOST, Places, Ports, answers
+from koji_containerbuild.devstack.places import Places, Ports, answers
 from koji_containerbuild.devstack.process import Part, run_program
 from koji_containerbuild.errors import BadRequest
 
@@ -113,11 +113,11 @@ def part(places: Places, ports: Ports) -> Part:
             f"--base-path={places.git}",
             "--export-all",
             "--reuseaddr",
-            f"--listen={HOST}",
+            f"--listen={ports.host}",
             f"--port={ports.git}",
             str(places.git),
         ),
-        ready=lambda: answers(ports.git),
+        ready=lambda: answers(ports.git, ports.host),
     )
 
 

@@ -13,7 +13,7 @@ import requests
 
 from koji_containerbuild.devstack import certs, koji_source
 from koji_containerbuild.devstack.hub_server import Settings
-from koji_containerbuild.devstack.places import HOST, Places, Ports, addresses
+from koji_containerbuild.devstack.places import Places, Ports, addresses
 from koji_containerbuild.devstack.process import Part, log_tail
 from koji_containerbuild.errors import ServiceError
 
@@ -45,10 +45,10 @@ def write_conf(places: Places, ports: Ports, source: Path) -> None:
         lookaside=str(places.lookaside),
         hub_conf=str(places.conf / "hub.conf"),
         web_conf=str(places.conf / "web.conf"),
-        host=HOST,
+        host=ports.host,
         port=ports.hub,
         ssl_port=ports.hub_ssl,
-        certificate=str(certs.server(places.certs)),
+        certificate=str(certs.server(places.certs, ports.host)),
         authority=str(certs.authority(places.certs)),
     )
     (places.conf / "server.json").write_text(json.dumps(asdict(settings), indent=1) + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from koji_containerbuild.devstack import koji_source
-from koji_containerbuild.devstack.places import HOST, Places, Ports, addresses
+from koji_containerbuild.devstack.places import Places, Ports, addresses
 from koji_containerbuild.devstack.process import Part
 
 PLUGIN = "builder_containerbuild"
@@ -64,7 +64,7 @@ def allowed_scms(ports: Ports) -> str:
     Koji splits an entry at colons (koji.daemon.SCM.assert_allowed_by_config), yet the host it
     compares has the port in it: so the colon is written as 'a character no host name has'.
     """
-    return f"{HOST}[!A-Za-z0-9.-]{ports.git}:/*:no:"
+    return f"{ports.host}[!A-Za-z0-9.-]{ports.git}:/*:no:"
 
 
 def _write_conf(places: Places, ports: Ports) -> None:

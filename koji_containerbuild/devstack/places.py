@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import socket
@@ -21,12 +22,16 @@ DATA = Path(__file__).resolve().parent / "data"
 
 @dataclass(frozen=True)
 class Ports:
-    """One TCP port of 127.0.0.1 per listener."""
+    """The address that all listen on and are named by, and one TCP port per listener."""
 
     hub: int  # plain http: kojid, the browser, files
     hub_ssl: int  # https, for clients with a certificate
     registry: int
     git: int
+    host: str = HOST
+
+
+PARTS_WITH_PORT = tuple(field.name for field in fields(Ports) if field.name != "host")
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,15 @@ class Addresses:
 
 def addresses(ports: Ports) -> Addresses:
     """The addresses that belong to these ports."""
-    http = f"http://{HOST}:{ports.hub}"
+    http = f"http://{ports.host}:{ports.hub}"
     return Addresses(
         hub=f"{http}/kojihub",
-        hub_ssl=f"https://{HOST}:{ports.hub_ssl}/kojihub",
+        hub_ssl=f"https://{ports.host}:{ports.hub_ssl}/kojihub",
         web=f"{http}/koji",
         files=f"{http}/kojifiles",
         lookaside=f"{http}/lookaside",
-        registry=f"{HOST}:{ports.registry}",
-        git=f"git://{HOST}:{ports.git}",
+        registry=f"{ports.host}:{ports.registry}",
+        git=f"git://{ports.host}:{ports.git}",
     )
 
 
@@ -141,20 +146,41 @@ def read_ports(places: Places) -> Ports | None:
         raise ConfigError(f"{path} is damaged.", do="Run `reset`, then `up`.") from error
 
 
-def choose_ports(places: Places, wanted: Mapping[str, int]) -> Ports:
-    """The remembered ports, changed by `wanted` (part → port); free ones the first time."""
-    remembered = read_ports(places)
-    chosen = asdict(remembered) if remembered else _free_ports()
-    unknown = set(wanted) - set(chosen)
+def choose_ports(places: Places, wanted: Mapping[str, int], host: str | None = None) -> Ports:
+    """The remembered ports and address, changed by `wanted` (part → port) and `host`.
+
+    The first time: ports that are free, on 127.0.0.1.
+    """
+    unknown = set(wanted) - set(PARTS_WITH_PORT)
     if unknown:
         raise ConfigError(
             f"There is no part {', '.join(sorted(unknown))}.",
-            do=f"Parts with a port: {', '.join(chosen)}.",
+            do=f"Parts with a port: {', '.join(PARTS_WITH_PORT)}.",
         )
-    ports = Ports(**{**chosen, **wanted})
+    remembered = read_ports(places)
+    address = host or (remembered.host if remembered else HOST)
+    _require_ours(address)
+    chosen = asdict(remembered) if remembered else _free_ports(address)
+    ports = Ports(**{**chosen, **wanted, "host": address})
     places.state.mkdir(parents=True, exist_ok=True)
     (places.state / "ports.json").write_text(json.dumps(asdict(ports), indent=1) + "\n")
     return ports
+
+
+def _require_ours(address: str) -> None:
+    """ConfigError if nothing can listen there."""
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise ConfigError(
+            f"{address!r} is no IPv4 address.", do="Write it as 10.244.7.1, say."
+        ) from error
+    refused = _bind_error(address, 0)
+    if refused:
+        raise ConfigError(
+            f"{address} is no address of this machine ({refused.strerror}).",
+            do="If it is a cluster's, run `cluster up` first. `ip address` shows what there is.",
+        ) from refused
 
 
 def require_free(port: int, part: str, host: str = HOST) -> None:
@@ -182,22 +208,21 @@ def _bind_error(host: str, port: int) -> OSError | None:
     return None
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = HOST) -> bool:
     """Whether something accepts connections there."""
     try:
-        with socket.create_connection((HOST, port), timeout=2):
+        with socket.create_connection((host, port), timeout=2):
             return True
     except OSError:
         return False
 
 
-def _free_ports() -> dict[str, int]:
+def _free_ports(host: str) -> dict[str, int]:
     """All at the same time, so that none is given twice."""
-    names = [field.name for field in fields(Ports)]
-    sockets = [socket.socket() for _ in names]
+    sockets = [socket.socket() for _ in PARTS_WITH_PORT]
     for one in sockets:
-        one.bind((HOST, 0))
-    found = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
+        one.bind((host, 0))
+    found = {name: one.getsockname()[1] for name, one in zip(PARTS_WITH_PORT, sockets)}
     for one in sockets:
         one.close()
     return found

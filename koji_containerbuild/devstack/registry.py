@@ -1,10 +1,10 @@
-"""The registry: Debian's docker-registry, deletion enabled, on 127.0.0.1 without TLS."""
+"""The registry: Debian's docker-registry, deletion enabled, without TLS."""
 
 from __future__ import annotations
 
 import requests
 
-from koji_containerbuild.devstack.places import HOST, Places, Ports
+from koji_containerbuild.devstack.places import Places, Ports
 from koji_containerbuild.devstack.process import Part
 
 CONF = """\
@@ -22,17 +22,19 @@ def part(places: Places, ports: Ports) -> Part:
     """Writes the configuration, too."""
     path = places.conf / "registry.yml"
     places.conf.mkdir(parents=True, exist_ok=True)
-    path.write_text(CONF.format(root=places.state / "registry", host=HOST, port=ports.registry))
+    path.write_text(
+        CONF.format(root=places.state / "registry", host=ports.host, port=ports.registry)
+    )
     return Part(
         name="registry",
         argv=("docker-registry", "serve", str(path)),
-        ready=lambda: _answers(ports.registry),
+        ready=lambda: _answers(f"http://{ports.host}:{ports.registry}/v2/"),
         reads=(path,),
     )
 
 
-def _answers(port: int) -> bool:
+def _answers(url: str) -> bool:
     try:
-        return requests.get(f"http://{HOST}:{port}/v2/", timeout=5).ok
+        return requests.get(url, timeout=5).ok
     except requests.RequestException:
         return False

@@ -54,11 +54,15 @@ class Stack:
         *,
         say: Callable[[str], None] = lambda line: None,
         ports: Mapping[str, int] | None = None,
+        host: str | None = None,
         home_profile: bool = False,
     ) -> None:
-        """Start what does not run, seed what is not there. Seconds the second time."""
+        """Start what does not run, seed what is not there. Seconds the second time.
+
+        `host`: an address of this machine, by which pods of a cluster can reach all parts.
+        """
         with state_folder.alone(self.places.state, MARK):
-            up.bring_up(self.places, ports or {}, say=say, home_profile=home_profile)
+            up.bring_up(self.places, ports or {}, host=host, say=say, home_profile=home_profile)
 
     def down(self) -> None:
         """End all parts; what they know stays."""

@@ -51,14 +51,21 @@ PARTS: Mapping[str, signal.Signals] = {  # in the order they are started; how ea
 }
 
 
-def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profile: bool) -> None:
+def bring_up(
+    places: Places,
+    wanted: Mapping[str, int],
+    *,
+    host: str | None = None,
+    say: Say,
+    home_profile: bool,
+) -> None:
     """From nothing, or from whatever runs already, to a Koji that builds."""
     machine.check()
     with timed("Koji's source", say):
         source = koji_source.fetch(places.cache)
     if read_ports(places) is None:
         postgres.forget(places)
-    ports = choose_ports(places, wanted)
+    ports = choose_ports(places, wanted, host)
     with timed("PostgreSQL", say):
         postgres.prepare(places)
         database = postgres.part(places)
@@ -66,14 +73,15 @@ def bring_up(places: Places, wanted: Mapping[str, int], *, say: Say, home_profil
         ensure(database, places.run, places.log, before=gone)
         postgres.load_schema(places, source)
     with timed("registry", say):
-        _ensure(places, registry.part(places, ports), ports.registry)
+        _ensure(places, registry.part(places, ports), ports.host, ports.registry)
     with timed("git", say):
-        _ensure(places, git_server.part(places, ports), ports.git)
+        _ensure(places, git_server.part(places, ports), ports.host, ports.git)
         example.commit(GitServer(places.git, addresses(ports).git))
     with timed("hub and web", say):
         profile.write(places, ports, home=home_profile)
         hub.write_conf(places, ports, source)
-        _ensure(places, hub.part(places, ports, source), ports.hub, ports.hub_ssl)
+        part = hub.part(places, ports, source)
+        _ensure(places, part, ports.host, ports.hub, ports.hub_ssl)
     with timed("users, tags, target", say):
         seed.first_users(places)
         admin = seed.Admin(login(places, ports, seed.ADMIN), places)
@@ -133,10 +141,11 @@ def _distribution(places: Places) -> Distro:
     return Distro(home)
 
 
-def _ensure(places: Places, part: Part, *ports: int) -> bool:
-    return ensure(part, places.run, places.log, before=partial(_require_free, part.name, ports))
+def _ensure(places: Places, part: Part, host: str, *ports: int) -> bool:
+    before = partial(_require_free, part.name, host, ports)
+    return ensure(part, places.run, places.log, before=before)
 
 
-def _require_free(name: str, ports: tuple[int, ...]) -> None:
+def _require_free(name: str, host: str, ports: tuple[int, ...]) -> None:
     for port in ports:
-        require_free(port, name)
+        require_free(port, name, host)

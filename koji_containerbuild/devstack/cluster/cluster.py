@@ -113,7 +113,8 @@ class Cluster:
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """End one part, and only that: containers go on without their kubelet or containerd.
 
-        With SIGKILL it has no time to say good-bye. Ending `node` ends the other two and all pods.
+        With SIGKILL it has no time to say good-bye; the apiserver takes 20 s for that, if anybody
+        watches. Ending `node` ends the other two and all pods.
         """
         with state_folder.alone(self.places.state, MARK):
             if name == "node":
@@ -200,7 +201,9 @@ class Cluster:
         """Let the node pull from HOST:PORT by plain http, from now on."""
         path = node.registries(self.places) / host / "hosts.toml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f'[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n')
+        # Both lines: without the first, what is not there is asked for by https, too, and that
+        # error is the one which is told; without the second the file is refused.
+        path.write_text(f'server = "http://{host}"\n[host."http://{host}"]\n')
 
     def requests(self, user: str = "") -> list[dict[str, Any]]:
         """What was asked of the apiserver so far and is answered: audit events.
