@@ -25,7 +25,7 @@ from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.config import Config, load
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.contract.plan_text import VARIABLE, from_variables
+from koji_containerbuild.contract.plan_text import ARCH, ONCE_MORE, VARIABLE, from_variables
 from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.source.fetch import FetchLimits
@@ -102,6 +102,7 @@ def _plan(given: argparse.Namespace) -> bytes:
     text = from_variables(os.environ)
     for name in [name for name in os.environ if name.startswith(VARIABLE)]:
         del os.environ[name]  # the programs that we start have no use for it
+    os.environ.pop(ONCE_MORE, None)
     return text
 
 
@@ -171,7 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--plan-from-environment", action="store_true", help="the same, from PLAN_0, PLAN_1 …"
     )
-    parser.add_argument("--arch", default=platform.machine(), help="for which arch of the plan")
+    arch = os.environ.get(ARCH) or platform.machine()
+    parser.add_argument("--arch", default=arch, help="for which arch of the plan")
     parser.add_argument("--outcome", type=Path, required=True, help="where the outcome goes")
     parser.add_argument("--log", type=Path, required=True, help="where the complete log goes")
     parser.add_argument("--config", type=Path, help="configuration of this place")

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from koji_containerbuild.errors import BadRequest, ServiceError
 
 VARIABLE = "PLAN_"  # and a number from 0 on
+ARCH = "PLAN_ARCH"  # which of its arches is meant
+ONCE_MORE = "BUILD"  # where OpenShift repeats all of it, as JSON
 PIECE = 96 * 1024  # bytes of one variable
 MOST = 1024 * 1024  # bytes of all of them together; a cluster keeps no larger object
 LARGEST = 64 * 1024 * 1024  # bytes of a plan: more is no plan but a trap

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+from koji_containerbuild.buildroot.program import _parser
 from koji_containerbuild.config import load
 from koji_containerbuild.devstack.cluster.buildroot_image import IGNORE, RECIPE, requirements
 from tests.test_architecture import MAY_IMPORT
@@ -34,6 +35,14 @@ def test_it_names_no_registry():
 def test_it_starts_the_program_of_the_package():
     words = re.findall(r"^ENTRYPOINT (.*)$", TEXT, re.MULTILINE)[-1]
     assert shlex.split(words.strip("[]").replace(",", " "))[-1] == "koji_containerbuild.buildroot"
+
+
+def test_a_custom_build_of_openshift_needs_no_words_of_its_own():
+    lines = re.findall(r"^CMD (\[.*?\])", TEXT.replace("\\\n", ""), re.MULTILINE)
+    given = _parser().parse_args(ast.literal_eval(lines[-1]))
+    assert given.plan_from_environment and given.framed
+    assert str(given.outcome) == "/dev/termination-log"
+    assert str(given.config) == "/etc/koji-containerbuild/builder.conf"
 
 
 def test_its_configuration_can_be_read_and_builds_in_containers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.keep_log import keep_log
-from koji_containerbuild.buildroot.program import main
+from koji_containerbuild.buildroot.program import _parser, _plan, main
 from koji_containerbuild.buildroot.programs import end_children, logged, output
 from koji_containerbuild.buildroot.step import InstructionFailed, StageFailed, Steps
 from koji_containerbuild.config import Config, RegistryConfig
@@ -198,6 +199,22 @@ def test_a_plan_comes_from_the_environment(tmp_path: Path):
     outcome = in_environment(tmp_path, to_variables(plan.to_json()))
     assert outcome.failure and outcome.failure.stage == "fetch source"
     assert "PLAN_0 is not set" in str(in_environment(tmp_path, {}).failure)
+
+
+def test_the_arch_comes_from_the_environment_too(monkeypatch: pytest.MonkeyPatch):
+    given = ["--plan-from-environment", "--outcome", "o", "--log", "l"]
+    assert _parser().parse_args(given).arch == platform.machine()
+    monkeypatch.setenv("PLAN_ARCH", "s390x")
+    assert _parser().parse_args(given).arch == "s390x"
+    assert _parser().parse_args([*given, "--arch", "x86_64"]).arch == "x86_64"
+
+
+def test_programs_that_are_started_do_not_see_the_plan(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {**to_variables("{}"), "PLAN_ARCH": "x86_64", "BUILD": "{}"}.items():
+        monkeypatch.setenv(name, value)
+    given = ["--plan-from-environment", "--outcome", "o", "--log", "l"]
+    assert _plan(_parser().parse_args(given)) == b"{}"
+    assert not [name for name in os.environ if name.startswith("PLAN_") or name == "BUILD"]
 
 
 def test_the_log_of_a_failed_build_is_kept_in_the_registry(tmp_path: Path):
