@@ -97,6 +97,11 @@ def test_clusters_are_kept_in_their_order(tmp_path: Path):
     [
         ("[builder]\nengine = clusters\n", "is 'clusters', and there is none. Add a section"),
         (CLUSTER + "imge = x\n", r"unknown key 'imge' in \[cluster one\]. Did you mean 'image'"),
+        (
+            CLUSTER.replace("arches =", "build_config = x\narches = s390x")
+            + "engine = openshift\n",
+            r"build_config is 'x' in \[cluster one\]. Write \{arch\}",
+        ),
         (CLUSTER.replace("arches", "#"), r"there is no arches in \[cluster one\]"),
         (CLUSTER.replace("https", "http"), "url is 'http://one:6443' .* It begins with https"),
         (CLUSTER.replace("token", "#"), "there is no credential .* Set token_file, or"),

@@ -36,7 +36,7 @@ class ClusterConfig:
     ca_config_map: str = ""  # name of a ConfigMap with CA certificates for registries: ca.crt
     start_seconds: Positive = 600  # until a pod that does not start is an error
     retries: int = 1  # of a build that the cluster has lost
-    build_config: str = "koji-containerbuild"  # for openshift: the BuildConfig's name
+    build_config: str = "koji-containerbuild-{arch}"  # for openshift: a BuildConfig for each arch
 
 
 def wrong_of(name: str, cluster: ClusterConfig) -> Optional[tuple[str, str]]:
@@ -47,16 +47,25 @@ def wrong_of(name: str, cluster: ClusterConfig) -> Optional[tuple[str, str]]:
     missing = [key for key in needed if not getattr(cluster, key)]
     if missing:
         return f"there is no {missing[0]}", "Set it."
+    wrong = _wrong_access(cluster)
+    if wrong:
+        return wrong
+    if cluster.arches[1:] and "{arch}" not in cluster.build_config:
+        return f"build_config is '{cluster.build_config}'", "Write {arch} where its names differ."
+    for key, pattern, shape in _LISTS:
+        for item in getattr(cluster, key):
+            if not re.fullmatch(pattern, item):
+                return f"{key} has '{item}'", f"Write {shape}."
+    return None
+
+
+def _wrong_access(cluster: ClusterConfig) -> Optional[tuple[str, str]]:
     if not cluster.url.startswith("https://"):
         return f"url is '{cluster.url}'", "It begins with https://: we send a password there."
     if bool(cluster.cert_file) != bool(cluster.key_file) or not (
         cluster.token_file or cluster.cert_file
     ):
         return "there is no credential", "Set token_file, or cert_file and key_file."
-    for key, pattern, shape in _LISTS:
-        for item in getattr(cluster, key):
-            if not re.fullmatch(pattern, item):
-                return f"{key} has '{item}'", f"Write {shape}."
     return None
 
 

@@ -17,6 +17,7 @@ from koji_containerbuild.engines import objects, pods
 from koji_containerbuild.engines.api import Api, ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.objects import Run
+from koji_containerbuild.engines.pod_state import busy
 from koji_containerbuild.engines.runs import State
 from koji_containerbuild.errors import ServiceError
 
@@ -102,7 +103,7 @@ class KubernetesEngine:
 
     def _running(self, name: str) -> bool:
         found = self._list("pods", {objects.JOB: name}, "v1")
-        if any(_busy(pod) for pod in found):
+        if any(busy(pod) for pod in found):
             return True
         return any(_state(each) == "runs" for each in self.found(name))
 
@@ -300,15 +301,3 @@ def _told(job: Mapping[str, Any]) -> bool:
 def _adoptable(job: Mapping[str, Any], plan_hash: str) -> bool:
     annotations = job["metadata"].get("annotations") or {}
     return annotations.get(objects.PLAN) == plan_hash and _state(job) not in ("cancelled", "gone")
-
-
-def _busy(pod: Mapping[str, Any]) -> bool:
-    """Whether something runs in it, or will."""
-    status = pod.get("status") or {}
-    if status.get("phase") in ("Succeeded", "Failed"):
-        return False
-    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
-    if any("running" in state for state in states):
-        return True
-    ended = bool(states) and all("terminated" in state for state in states)
-    return not ended and not pod["metadata"].get("deletionTimestamp")

@@ -134,3 +134,15 @@ def lost(pod: Pod) -> str:
         return f"The build's pod {pod.name} was deleted."
     said = f": {pod.words}" if pod.words else ""
     return f"The cluster has lost the build ({pod.reason}){said.rstrip('.')}."
+
+
+def busy(pod: Mapping[str, Any]) -> bool:
+    """Whether something runs in it, or will."""
+    status = pod.get("status") or {}
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return False
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    if any("running" in state for state in states):
+        return True
+    ended = bool(states) and all("terminated" in state for state in states)
+    return not ended and not pod["metadata"].get("deletionTimestamp")

@@ -77,12 +77,19 @@ class _Followed:
         self._told_away = False
         self._error = ServiceError("")  # why it is away
 
-    def _start_watch(self) -> Watch:
+    def _start_watch(self, missed: bool = False) -> Watch:
         path = self._runs.api.path("v1", "pods")
         select = {"labelSelector": self._runs.selector()}
         watch = Watch(self._runs.api, self._items, path, select, self._runs.seconds)
+        watch.missed = missed
         watch.start()
         return watch
+
+    def _watch_others(self) -> None:
+        """Where pods are known by the name of what has made them, there are others now."""
+        if self._watch.select != {"labelSelector": self._runs.selector()}:
+            self._watch.stop()
+            self._watch = self._start_watch(missed=True)
 
     def close(self) -> None:
         for arch in self.left.values():
@@ -299,6 +306,7 @@ class _Followed:
             if self._runs.again(arch.name, ASK):
                 self._stop(arch)
                 self.left[arch.name] = _Arch(arch.name)
+                self._watch_others()
                 yield News(arch.name, note=f"{lost(gone)} It is started again.")
             else:
                 yield self._failed(arch, gone)

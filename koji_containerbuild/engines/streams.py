@@ -117,22 +117,22 @@ class Watch(Reader):
         """
         super().__init__(api, items)
         self._path = path
-        self._select = select
+        self.select = select
         self._seconds = seconds
         self._version = ""  # of the last change; empty: begin with what is there
-        self._missed = False  # there were changes that nobody can tell us
+        self.missed = False  # there were changes that nobody can tell us
 
     def run(self) -> None:
         while not self._stopped:
             try:
-                if self._missed:
+                if self.missed:
                     self._look()
                 for line in self._lines():
                     self._tell(line)
                 self._put(Health())
             except ApiError as error:
                 if error.status == GONE:
-                    self._missed = True
+                    self.missed = True
                 self._put(Health(None if error.status == GONE else error))
             except ServiceError as error:  # the token cannot be read
                 self._put(Health(error))
@@ -140,14 +140,14 @@ class Watch(Reader):
 
     def _look(self) -> None:
         """All of them. Whoever reads finds out what has changed."""
-        found = self._api.call("GET", self._path, params=self._select, patience=5.0)
+        found = self._api.call("GET", self._path, params=self.select, patience=5.0)
         self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
-        self._missed = False
+        self.missed = False
         self._put(Change("ALL", all=tuple(found.get("items") or ())))
 
     def _lines(self) -> Iterator[bytes]:
         params = {
-            **self._select,
+            **self.select,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(self._seconds)),

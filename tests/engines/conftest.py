@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.openshift import FakeOpenShift
 
 
 @pytest.fixture
@@ -16,5 +17,15 @@ def fake_kubernetes(tmp_path: Path) -> Iterator[FakeKubernetes]:
     folder = tmp_path / "pods"
     folder.mkdir()
     cluster = FakeKubernetes(folder)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def fake_openshift(tmp_path: Path) -> Iterator[FakeOpenShift]:
+    """The same, with builds of OpenShift and a BuildConfig for each of two arches."""
+    folder = tmp_path / "openshift"
+    folder.mkdir()
+    cluster = FakeOpenShift(folder)
     yield cluster
     cluster.close()

@@ -19,10 +19,12 @@ from koji_containerbuild.engines.base import Engine, Job, running
 from koji_containerbuild.engines.binfmt import emulated
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
+from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.errors import ServiceError
 from tests.fakes import buildroot_program
 from tests.fakes.engine import FakeEngine
 from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.openshift import FakeOpenShift
 from tests.fakes.plans import PLAN
 
 BEAT = 0.1
@@ -35,7 +37,7 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-@pytest.fixture(params=["fake", "local", "kubernetes"])
+@pytest.fixture(params=["fake", "local", "kubernetes", "openshift"])
 def engine(
     request: pytest.FixtureRequest, jobs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
@@ -45,6 +47,9 @@ def engine(
         engine = FakeEngine()
     elif request.param == "local":
         engine = LocalEngine(jobs, Path("/none"), PROGRAM)
+    elif request.param == "openshift":
+        openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
+        engine = OpenShiftEngine("one", openshift.config())
     else:
         cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
         engine = KubernetesEngine("one", cluster.config(), PROGRAM)
@@ -52,7 +57,7 @@ def engine(
     for name in engine.names():
         engine.cancel(name)
         engine.remove(name, 5)
-    if isinstance(engine, KubernetesEngine):
+    if isinstance(engine, (KubernetesEngine, OpenShiftEngine)):
         engine.close()
 
 
@@ -64,6 +69,9 @@ def kill(request: pytest.FixtureRequest, engine: Engine, jobs: Path) -> Kill:
     if isinstance(engine, KubernetesEngine):
         cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
         return lambda name, arch: cluster.node.kill(arch)
+    if isinstance(engine, OpenShiftEngine):
+        openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
+        return lambda name, arch: openshift.node.kill(arch)
     return lambda name, arch: os.kill(pid_of(jobs, name, arch), signal.SIGKILL)
 
 

@@ -67,6 +67,7 @@ def _main() -> None:  # noqa: C901
     from koji_containerbuild.contract.frames import Framer
     from koji_containerbuild.contract.outcome import Failure, Outcome
     from koji_containerbuild.contract.plan import BuildPlan
+    from koji_containerbuild.contract.plan_text import from_variables
 
     def told(number: int, frame: FrameType | None) -> None:
         raise ToldToEnd
@@ -78,8 +79,11 @@ def _main() -> None:  # noqa: C901
         parser.add_argument(f"--{name}")
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--framed", action="store_true")
+    parser.add_argument("--plan-from-environment", action="store_true")
     given = parser.parse_args()
-    plan = BuildPlan.from_json(Path(given.plan).read_bytes())
+    text = Path(given.plan).read_bytes() if given.plan else from_variables(os.environ)
+    plan = BuildPlan.from_json(text)
+    arch = given.arch or os.environ["PLAN_ARCH"]
     framer = Framer()
     out = open(1, "wb", buffering=0, closefd=False)
 
@@ -90,12 +94,12 @@ def _main() -> None:  # noqa: C901
 
     with open(given.log, "ab", buffering=0) as log:
         try:
-            cause = play((plan.userdata or {})[given.arch], write, lambda: None)
-            outcome = Outcome(given.arch, image="sha256:image", report="sha256:report")
+            cause = play((plan.userdata or {})[arch], write, lambda: None)
+            outcome = Outcome(arch, image="sha256:image", report="sha256:report")
             if cause:
-                outcome = Outcome(given.arch, failure=Failure("build", cause))
+                outcome = Outcome(arch, failure=Failure("build", cause))
         except ToldToEnd:
-            outcome = Outcome(given.arch, failure=Failure("build", "Told to end."), cancelled=True)
+            outcome = Outcome(arch, failure=Failure("build", "Told to end."), cancelled=True)
         except Crash:
             os._exit(9)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has ended by itself

@@ -26,6 +26,7 @@ PATH = re.compile(
     r"/(?:api/v1|apis/[\w.]+/v\d\w*)/namespaces/(?P<namespace>[^/]+)/(?P<kind>[a-z]+)"
     r"(?:/(?P<name>[^/]+)(?P<sub>/[a-z]+)?)?"
 )
+OTHERS = "/apis/build.openshift.io/"  # answered by tests/fakes/openshift.py
 Object = dict[str, Any]
 
 
@@ -111,6 +112,9 @@ class FakeKubernetes:
         self.node = Node(self)
         self.asked: list[str] = []
         self.cut_logs_after = 0.0  # seconds; 0: never
+        self.other: Optional[Callable[[str, str, dict[str, str], Object], tuple[int, Object]]] = (
+            None
+        )
         self.refuse: Optional[Callable[[str, str], Optional[Refusal]]] = None
         self._connections: set[socket.socket] = set()
         self._server: Optional[ThreadingHTTPServer] = None
@@ -194,7 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
             refusal = self.cluster.refuse and self.cluster.refuse(what, name)
             if refusal:
                 raise refusal
-            if match["sub"] == "/log":
+            if self.cluster.other and url.path.startswith(OTHERS):
+                given = json.loads(body) if body else {}
+                self._say(*self.cluster.other(self.command, url.path, params, given))
+            elif match["sub"] == "/log":
                 self._log(name, params)
             elif verb == "WATCH":
                 self._watch(kind, params)

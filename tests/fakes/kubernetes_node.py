@@ -6,6 +6,7 @@ As version 1.20 does it: a pod that is deleted while its Job is active is replac
 from __future__ import annotations
 
 import base64
+import copy
 import itertools
 import os
 import subprocess
@@ -100,11 +101,7 @@ class Node:
     def pod_of(self, arch: str) -> Object:
         """The newest one."""
         with self._store.changed:
-            pods = [
-                pod
-                for pod in self._store.of("pods").values()
-                if pod["metadata"]["labels"]["koji-containerbuild/arch"] == arch
-            ]
+            pods = [pod for pod in self._store.of("pods").values() if _arch_of(pod) == arch]
             return pods[-1]
 
     def kill(self, arch: str) -> None:
@@ -162,8 +159,16 @@ class Node:
                 "status": {"phase": "Pending"},
             },
         )
+        self.begin(pod)
+
+    def begin(self, pod: Object) -> None:
+        """A pod that has been created begins, or shows what keeps it from that."""
+        name = pod["metadata"]["name"]
         if self.trouble:
-            pod["status"].update(TROUBLES[self.trouble])
+            status = copy.deepcopy(TROUBLES[self.trouble])
+            for each in status.get("containerStatuses", ()):
+                each["name"] = pod["spec"]["containers"][0]["name"]
+            pod["status"].update(status)
             self._store.put("pods", pod)
             if self.trouble == "mount":
                 words = 'MountVolume.SetUp failed for volume "config": configmap "x" not found'
@@ -231,11 +236,11 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **_env(pod)},
             )
             self._processes[name] = process
             output = self._outputs[name] = Output()
-            pod["status"] = {"phase": "Running", "containerStatuses": [_status(running={})]}
+            pod["status"] = {"phase": "Running", "containerStatuses": [_status(pod, running={})]}
             self._store.put("pods", pod)
         _copy(process, output)
         code = process.wait()
@@ -251,7 +256,9 @@ class Node:
                 pod = self._store.of("pods").get(name)
                 if pod is None:
                     return None
-                volume = next(v for v in pod["spec"]["volumes"] if v["name"] == "plan")
+                volume = next((v for v in pod["spec"]["volumes"] if v["name"] == "plan"), None)
+                if volume is None:
+                    return b""  # it is in the environment
                 secret = self._store.of("secrets").get(volume["secret"]["secretName"])
                 if secret:
                     return base64.b64decode(secret["data"]["plan.json"])
@@ -271,7 +278,7 @@ class Node:
         }
         pod["status"] = {
             "phase": "Succeeded" if code == 0 else "Failed",
-            "containerStatuses": [_status(terminated=terminated)],
+            "containerStatuses": [_status(pod, terminated=terminated)],
             **why,
         }
         self._store.put("pods", pod)
@@ -290,6 +297,16 @@ _FORBIDDEN = (
     'Error creating: pods "x" is forbidden: exceeded quota: builds, requested: pods=1, used: '
     "pods=1, limited: pods=1"
 )
+
+
+def _env(pod: Object) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in pod["spec"]["containers"][0].get("env", ())}
+
+
+def _arch_of(pod: Object) -> str:
+    return str(
+        pod["metadata"]["labels"].get("koji-containerbuild/arch") or _env(pod).get("PLAN_ARCH")
+    )
 
 
 def _command(pod: Object, folder: Path) -> list[str]:
@@ -314,8 +331,8 @@ def _copy(process: subprocess.Popen[bytes], output: Output) -> None:
         output.write(rest)
 
 
-def _status(**state: Any) -> Object:
-    return {"name": "buildroot", "state": state}
+def _status(pod: Object, **state: Any) -> Object:
+    return {"name": pod["spec"]["containers"][0]["name"], "state": state}
 
 
 def _now() -> str:
