@@ -90,7 +90,8 @@ def _build(given: argparse.Namespace, console: Console) -> Outcome:
     config = load(given.config) if given.config else Config()
     outcome = _outcome(given.arch, console, lambda: _follow(plan, config, given, console))
     if given.framed and outcome.failure and not outcome.cancelled:
-        console.end()  # nobody is to wait for the registry
+        console.end()  # nobody is to wait for the registry,
+        _leave(outcome, given.outcome)  # nor is the outcome lost to a kill meanwhile
         outcome = replace(outcome, log=keep_log(plan, given.arch, given.log, config))
     return outcome
 

@@ -243,6 +243,31 @@ def test_a_registry_that_is_away_does_not_change_how_a_build_ends(tmp_path: Path
     assert keep_log(at_registry(address), "x86_64", tmp_path / "log", refusing) == ""
 
 
+def test_an_outcome_is_there_before_the_log_is_kept(tmp_path: Path):
+    """A registry that is silent must not cost the outcome of a pod that is ended meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = tmp_path / "conf"
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        config.write_text(
+            f"{Path(configured(tmp_path)).read_text()}[registry]\nurl = {address}\ninsecure = true\n"
+        )
+        source = dataclasses.replace(PLAN.source, url="file:///none")
+        plan = dataclasses.replace(at_registry(address), source=source)
+        (tmp_path / "plan.json").write_text(plan.to_json())
+        command = [sys.executable, "-m", "koji_containerbuild.buildroot"]
+        command += words(tmp_path, "--framed", "--config", str(config))
+        program = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert program.stdout
+        with program.stdout as out:
+            while not out.readline().endswith(b" =\n"):
+                pass
+        silent.accept()[0].close()  # the program is asking
+        program.kill()
+        program.wait()
+    outcome = Outcome.from_json((tmp_path / "outcome.json").read_bytes())
+    assert outcome.failure and outcome.failure.stage == "fetch source"
+
+
 def config_for(address: str) -> Config:
     return Config(registry=RegistryConfig(url=address, insecure=True))
 
