@@ -1,96 +1,49 @@
-"""The objects of fedora-infra/kubernetes in a real cluster, as an administrator would make them."""
+"""A devstack as pods see it, and plans that they build from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-import yaml
+from koji_containerbuild.config import Config, RegistryConfig
+from koji_containerbuild.contract.plan import BuildPlan
+from koji_containerbuild.devstack.stack import Stack
+from koji_containerbuild.registry.access import open_registry
+from koji_containerbuild.registry.client import Registry
+from koji_containerbuild.rules.pullspec import Pullspec
+from tests.cluster.pods import Pods
+from tests.fakes.plans import PLAN
+from tests.stack.builds import unique_name
+from tests.stack.searching import files, searching_plan
 
-from koji_containerbuild.config.cluster import ClusterConfig
-from koji_containerbuild.devstack.cluster.cluster import Cluster
-from koji_containerbuild.devstack.cluster.rest import Refused
-from tests.cluster.pods import until
-
-INFRA = Path(__file__).parents[2] / "fedora-infra"
-NAMESPACE = "koji-containerbuild"
-KINDS: Mapping[str, tuple[str, str]] = {  # group and name of the resource
-    "Namespace": ("v1", "namespaces"),
-    "ServiceAccount": ("v1", "serviceaccounts"),
-    "Secret": ("v1", "secrets"),
-    "ConfigMap": ("v1", "configmaps"),
-    "LimitRange": ("v1", "limitranges"),
-    "ResourceQuota": ("v1", "resourcequotas"),
-    "Role": ("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
-    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
-}
+PLACE = "/run/koji-containerbuild"
 
 
-def path_of(found: Mapping[str, Any]) -> str:
-    """Of an object in the API."""
-    group, resource = KINDS[found["kind"]]
-    assert found["apiVersion"] == group
-    root = "/api/v1" if group == "v1" else f"/apis/{group}"
-    name = found["metadata"]["name"]
-    if resource == "namespaces":
-        return f"{root}/namespaces/{name}"
-    return f"{root}/namespaces/{found['metadata']['namespace']}/{resource}/{name}"
+@dataclass(frozen=True)
+class Site:
+    """Pods, and the devstack as they see it."""
 
+    pods: Pods
+    stack: Stack
+    registry: str
+    git: str
+    hub: str
 
-def apply(cluster: Cluster, *files: str) -> None:
-    """kubectl apply --server-side --force-conflicts"""
-    for file in files:
-        for found in yaml.safe_load_all((INFRA / file).read_text()):
-            cluster.api.call(
-                "PATCH",
-                path_of(found),
-                found,
-                params={"fieldManager": "admin", "force": "true"},
-                content_type="application/apply-patch+yaml",
-            )
+    def built(self, more: str) -> BuildPlan:
+        """A plan whose image searches, and does something more."""
+        name = unique_name("container/search")
+        sources = files(f"{self.registry}/demo/base:1", f"{PLACE}/registry/auth.json", more)
+        commit = self.stack.git.create(name, sources)
+        url = f"git://{self.git}/{name}.git"
+        source = replace(PLAN.source, url=url, commit=commit.sha, branch=commit.branch)
+        return searching_plan(self.registry, source)
 
+    def open_registry(self) -> Registry:
+        return open_registry(
+            Config(registry=RegistryConfig(url=self.stack.addresses.registry, insecure=True))
+        )
 
-def apply_all(cluster: Cluster) -> None:
-    """In the order of the README."""
-    files = sorted((INFRA / "kubernetes").glob("*.yaml"))
-    apply(cluster, *(f"kubernetes/{path.name}" for path in files))
-    apply(cluster, "kubernetes/registry-secret.yaml.example")
-
-
-def token(cluster: Cluster) -> str:
-    """What the README has the admin put on the builder."""
-    import base64
-
-    path = f"/api/v1/namespaces/{NAMESPACE}/secrets/koji-builder-token"
-    found = until("the token", lambda: cluster.api.call("GET", path).get("data"))
-    return base64.b64decode(found["token"]).decode()
-
-
-def section(cluster: Cluster, folder: Path, **more: Any) -> ClusterConfig:
-    """[cluster NAME] of a builder that has that token."""
-    path = folder / "token"
-    path.write_text(token(cluster))
-    path.chmod(0o600)
-    named: dict[str, Any] = {
-        "url": cluster.url, "ca_file": str(cluster.ca_file), "token_file": str(path),
-        "namespace": NAMESPACE, "arches": ("x86_64",), "service_account": "buildroot",
-        "registry_secret": "registry", "config_map": "buildroot-config",
-    }  # fmt: skip
-    return ClusterConfig(**{**named, **more})
-
-
-def forget(cluster: Cluster) -> None:
-    """The namespace, with all that is in it."""
-
-    def gone() -> bool:
-        try:
-            cluster.api.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
-        except Refused as error:
-            if error.code == 404:
-                return True
-            assert error.code == 409, error
-        return False
-
-    until("the namespace is gone", gone)
+    def repository_of(self, plan: BuildPlan) -> Pullspec:
+        """As it is called out here."""
+        return replace(
+            Pullspec.parse(plan.destination.repository), registry=self.stack.addresses.registry
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from koji_containerbuild.__main__ import main
 from koji_containerbuild.check.clusters import check_clusters
 from koji_containerbuild.check.fact import Fact
 from koji_containerbuild.config import Config
@@ -16,24 +16,16 @@ from koji_containerbuild.devstack.cluster.cluster import Cluster
 from koji_containerbuild.devstack.cluster.rest import Refused
 from koji_containerbuild.engines.permissions import KUBERNETES
 from koji_containerbuild.registry.client import Registry, RegistrySettings
-from tests.cluster import site
+from tests.cluster import admin
 from tests.cluster.pods import until
 
-NAMESPACED = f"/api/v1/namespaces/{site.NAMESPACE}"
-ROLE = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{site.NAMESPACE}/roles/koji-builder"
-
-
-@pytest.fixture(scope="module")
-def applied(cluster: Cluster) -> Iterator[Cluster]:
-    """A cluster with our objects, as they are in fedora-infra."""
-    site.apply_all(cluster)
-    yield cluster
-    site.forget(cluster)
+NAMESPACED = f"/api/v1/namespaces/{admin.NAMESPACE}"
+ROLE = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{admin.NAMESPACE}/roles/koji-builder"
 
 
 @pytest.fixture
 def section(applied: Cluster, tmp_path: Path) -> ClusterConfig:
-    return site.section(applied, tmp_path, image="localhost/buildroot:1", pull_policy="Never")
+    return admin.section(applied, tmp_path, image="localhost/buildroot:1", pull_policy="Never")
 
 
 def facts(section: ClusterConfig) -> dict[str, Fact]:
@@ -50,7 +42,7 @@ def test_nothing_is_wrong_where_the_objects_are_applied_as_they_are(section: Clu
     found = facts(section)
     assert not wrong(found)
     assert found["it answers over TLS"].said == "v1.20.2"
-    assert found[f"the namespace {site.NAMESPACE} takes Jobs"].state == "OK"
+    assert found[f"the namespace {admin.NAMESPACE} takes Jobs"].state == "OK"
     hidden = [what for what, fact in found.items() if fact.state == "NOT TRIED"]
     assert [what.split()[0:3] for what in hidden] == [
         ["there", "is", "the"],
@@ -64,13 +56,13 @@ def test_nothing_is_wrong_where_the_objects_are_applied_as_they_are(section: Clu
 
 def test_the_check_leaves_nothing_in_the_cluster(applied: Cluster, section: ClusterConfig):
     facts(section)
-    jobs = applied.api.call("GET", f"/apis/batch/v1/namespaces/{site.NAMESPACE}/jobs")
+    jobs = applied.api.call("GET", f"/apis/batch/v1/namespaces/{admin.NAMESPACE}/jobs")
     assert not jobs["items"]
 
 
 def test_applying_again_changes_nothing(applied: Cluster):
     before = applied.api.call("GET", ROLE)["metadata"]["resourceVersion"]
-    site.apply_all(applied)
+    admin.apply_all(applied)
     assert applied.api.call("GET", ROLE)["metadata"]["resourceVersion"] == before
 
 
@@ -86,7 +78,7 @@ def test_a_permission_that_is_missing_is_found_and_its_command_mends_it(
         until("the check notices", lambda: wrong(facts(section)), 20)
         found = wrong(facts(section))
     finally:
-        site.apply(applied, "kubernetes/30-role.yaml")
+        admin.apply(applied, "kubernetes/30-role.yaml")
     assert set(found.values()) == {"kubectl apply -f fedora-infra/kubernetes/30-role.yaml"}
     assert f"the builder may {permission}" in found
     until("it is mended", lambda: not wrong(facts(section)), 20)
@@ -118,8 +110,25 @@ def test_an_admin_sees_what_the_builder_may_not_and_may_too_much(
         assert found[what].state == "OK", found[what]
 
 
+def test_the_command_asks_the_clusters_of_the_configuration(
+    section: ClusterConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "builder.conf"
+    keys = {key: getattr(section, key) for key in ("url", "ca_file", "token_file", "namespace")}
+    lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    text = f"[cluster one]\narches = x86_64\nimage = localhost/x:1\npull_policy = Never\n{lines}"
+    path.write_text(f"[builder]\nengine = clusters\n[registry]\nurl = r.invalid\n{text}")
+    assert main(["check", "--config", str(path), "--kojid-conf", str(tmp_path / "none")]) == 1
+    out = capsys.readouterr().out
+    assert "OK         cluster one: it answers over TLS: v1.20.2\n" in out
+    assert "OK         cluster one: the builder may create secrets\n" in out
+    path.write_text(f"[builder]\nengine = local\n[registry]\nurl = r.invalid\n{text}")
+    main(["check", "--config", str(path), "--kojid-conf", str(tmp_path / "none")])
+    assert "cluster one" not in capsys.readouterr().out
+
+
 def test_the_builder_may_read_no_secret_and_make_no_pod(applied: Cluster):
-    builder = applied.api_of(site.token(applied))
+    builder = applied.api_of(admin.token(applied))
     for method, path, body in (
         ("GET", f"{NAMESPACED}/secrets", None),
         ("GET", f"{NAMESPACED}/secrets/registry", None),

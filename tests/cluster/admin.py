@@ -1,0 +1,100 @@
+"""The objects of fedora-infra/kubernetes in a real cluster, as an administrator would make them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.devstack.cluster.cluster import Cluster
+from koji_containerbuild.devstack.cluster.rest import Refused
+from tests.cluster.pods import until
+
+INFRA = Path(__file__).parents[2] / "fedora-infra"
+NAMESPACE = "koji-containerbuild"
+KINDS: Mapping[str, tuple[str, str]] = {  # group and name of the resource
+    "Namespace": ("v1", "namespaces"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+    "Secret": ("v1", "secrets"),
+    "ConfigMap": ("v1", "configmaps"),
+    "LimitRange": ("v1", "limitranges"),
+    "ResourceQuota": ("v1", "resourcequotas"),
+    "Role": ("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+}
+
+
+def path_of(found: Mapping[str, Any]) -> str:
+    """Of an object in the API."""
+    group, resource = KINDS[found["kind"]]
+    assert found["apiVersion"] == group
+    root = "/api/v1" if group == "v1" else f"/apis/{group}"
+    name = found["metadata"]["name"]
+    if resource == "namespaces":
+        return f"{root}/namespaces/{name}"
+    return f"{root}/namespaces/{found['metadata']['namespace']}/{resource}/{name}"
+
+
+def read(file: str) -> list[dict[str, Any]]:
+    """The objects in a file."""
+    return list(yaml.safe_load_all((INFRA / file).read_text()))
+
+
+def apply(cluster: Cluster, *files: str) -> None:
+    """kubectl apply --server-side --force-conflicts"""
+    for file in files:
+        for found in read(file):
+            cluster.api.call(
+                "PATCH",
+                path_of(found),
+                found,
+                params={"fieldManager": "admin", "force": "true"},
+                content_type="application/apply-patch+yaml",
+            )
+
+
+def apply_all(cluster: Cluster) -> None:
+    """In the order of the README."""
+    files = sorted((INFRA / "kubernetes").glob("*.yaml"))
+    apply(cluster, *(f"kubernetes/{path.name}" for path in files))
+    apply(cluster, "kubernetes/registry-secret.yaml.example")
+
+
+def token(cluster: Cluster) -> str:
+    """What the README has the admin put on the builder."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/secrets/koji-builder-token"
+    found = until("the token", lambda: cluster.api.call("GET", path).get("data"))
+    return base64.b64decode(found["token"]).decode()
+
+
+def section(cluster: Cluster, folder: Path, **more: Any) -> ClusterConfig:
+    """[cluster NAME] of a builder that has that token."""
+    path = folder / "token"
+    path.write_text(token(cluster))
+    path.chmod(0o600)
+    named: dict[str, Any] = {
+        "url": cluster.url, "ca_file": str(cluster.ca_file), "token_file": str(path),
+        "namespace": NAMESPACE, "arches": ("x86_64",), "service_account": "buildroot",
+        "registry_secret": "registry", "config_map": "buildroot-config",
+    }  # fmt: skip
+    return ClusterConfig(**{**named, **more})
+
+
+def forget(cluster: Cluster) -> None:
+    """The namespace, with all that is in it."""
+
+    def gone() -> bool:
+        try:
+            cluster.api.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}")
+        except Refused as error:
+            if error.code == 404:
+                return True
+            assert error.code == 409, error
+        return False
+
+    until("the namespace is gone", gone)
