@@ -80,8 +80,7 @@ def kubelet(places: Places, network: Network, programs: Path) -> Part:
     pem = access.kubelet(places, network)
     conf = _write_kubelet_conf(places, network, pem)
     kubeconfig = access.part_kubeconfig(places, network, pem)
-    for folder in cgroups(places):
-        folder.mkdir(exist_ok=True)
+    _make_cgroups(places)
     return Part(
         name="kubelet",
         argv=(
@@ -133,6 +132,21 @@ def end(places: Places) -> None:
     for top in cgroups(places):
         for folder in sorted((*top.rglob("*/"), top), reverse=True):
             _remove_cgroup(folder, deadline)
+
+
+def _make_cgroups(places: Places) -> None:
+    available = CGROUPS / "cgroup.controllers"
+    if available.exists():  # one hierarchy: what a group may control, its parent must hand down
+        wanted = " ".join(f"+{one}" for one in available.read_text().split())
+        try:
+            (CGROUPS / "cgroup.subtree_control").write_text(wanted)
+        except OSError as error:
+            raise ServiceError(
+                f"Control groups cannot be handed down from {CGROUPS}: {error.strerror}.",
+                do="In a container, give it the host's (--cgroupns=host), or use a machine.",
+            ) from error
+    for folder in cgroups(places):
+        folder.mkdir(exist_ok=True)
 
 
 def _in_cgroups(places: Places) -> Iterator[int]:
