@@ -69,11 +69,11 @@ class Packages:
 
 def _mirror() -> str:
     """Where this machine has Debian's main archive from."""
-    asked = "$(CREATED_BY) $(REPO_URI) $(RELEASE)"
-    for line in run_program(["apt-get", "indextargets", "--format", asked]).splitlines():
-        created, address, release = line.split()
-        if created == "Packages" and release == RELEASE:
-            return address
+    tail = f"/dists/{RELEASE}/InRelease'"
+    for line in run_program(["apt-get", "-qq", "update", "--print-uris"]).splitlines():
+        address = line.split()[0]
+        if address.endswith(tail):
+            return address[1 : -len(tail)]
     raise ConfigError(
         f"This machine's apt knows no mirror of Debian's {RELEASE}.",
         do="The cluster's programs are compiled from Debian 12: run it there.",
