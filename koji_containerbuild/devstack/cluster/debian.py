@@ -70,7 +70,7 @@ class Packages:
 def _mirror() -> str:
     """Where this machine has Debian's main archive from."""
     tail = f"/dists/{RELEASE}/InRelease'"
-    for line in run_program(["apt-get", "-qq", "update", "--print-uris"]).splitlines():
+    for line in run_program(["apt-get", "update", "--print-uris"]).splitlines():
         address = line.split()[0]
         if address.endswith(tail):
             return address[1 : -len(tail)]
