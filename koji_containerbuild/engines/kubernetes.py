@@ -6,6 +6,7 @@ engine keeps what it knows for as long as it lives, to ask less.
 
 from __future__ import annotations
 
+import queue
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,14 +15,16 @@ from typing import Any
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.engines import objects, pods
-from koji_containerbuild.engines.api import Api, ApiError
+from koji_containerbuild.engines.api import PATIENCE, Api, ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.objects import Run
 from koji_containerbuild.engines.pod_state import busy
 from koji_containerbuild.engines.runs import State
+from koji_containerbuild.engines.streams import Item, Watch
 from koji_containerbuild.errors import ServiceError
 
 JOBS = "batch/v1"
+WATCHED = 3600.0  # seconds of one connection
 QUICK = 2.0  # seconds for a request of a task that is about to be ended
 EXISTS, MISSING = 409, 404  # HTTP
 
@@ -30,13 +33,20 @@ class KubernetesEngine:
     """Builds in the namespace of one cluster."""
 
     def __init__(
-        self, name: str, cluster: ClusterConfig, program: Sequence[str] = objects.PROGRAM
+        self,
+        name: str,
+        cluster: ClusterConfig,
+        program: Sequence[str] = objects.PROGRAM,
+        patience: float = PATIENCE,
     ) -> None:
-        """`name`: of the section; `program`: what the pods run."""
+        """`name`: of the section; `program`: what the pods run; `patience`: seconds for a question
+        to a cluster that does not answer.
+        """
         self.name = name
         self.cluster = cluster
         self._program = program
         self._api = Api(name, cluster)
+        self._patience = patience
         self._jobs: dict[str, _Runs] = {}
 
     @property
@@ -57,9 +67,16 @@ class KubernetesEngine:
             runs.start(arch)
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
+        return self.follow_arches(job, job.plan.arches, beat)
+
+    def follow_arches(self, job: Job, arches: Collection[str], beat: float) -> Iterator[News]:
+        """As follow, but only these."""
         runs = self._jobs.setdefault(job.name, _Runs(self, job))
+        missing = [arch for arch in arches if arch not in runs.arches()]
+        for arch in missing:  # another process has started them
+            runs.start(arch)
         self._api.close()  # nothing is asked for as long as it takes
-        return pods.follow(runs, beat)
+        return pods.follow(runs, beat, arches)
 
     def cancel(self, name: str) -> None:
         runs = self._jobs.get(name)
@@ -88,18 +105,33 @@ class KubernetesEngine:
         return True
 
     def names(self) -> Collection[str]:
-        found = self._list("jobs", {objects.MANAGED: objects.OURS}, JOBS)
-        return sorted({_label(each, objects.JOB) for each in found} - {""})
+        return sorted({_label(each, objects.JOB) for each in self._ours()} - {""})
 
     def close(self) -> None:
         """Close connections that nobody uses."""
         self._api.close()
+
+    def here(self, name: str) -> Collection[str]:
+        """The arches of a job that there are. Raises ServiceError."""
+        return {_label(found, objects.ARCH) for found in self.found(name)}
+
+    def busy(self) -> int:
+        """How many images are being built, of all jobs. Raises ServiceError."""
+        return sum(_state(found) == "runs" for found in self._ours())
+
+    def changes(self, items: queue.Queue[Item]) -> Watch:
+        """What tells, once it is started, that something about that number may have changed."""
+        select = {"labelSelector": f"{objects.MANAGED}={objects.OURS}"}
+        return Watch(self._api, items, self._api.path(JOBS, "jobs"), select, WATCHED)
 
     # -- what is in the cluster
 
     def found(self, name: str) -> list[dict[str, Any]]:
         """The Jobs of a job."""
         return self._list("jobs", {objects.JOB: name}, JOBS)
+
+    def _ours(self) -> list[dict[str, Any]]:
+        return self._list("jobs", {objects.MANAGED: objects.OURS}, JOBS)
 
     def _running(self, name: str) -> bool:
         found = self._list("pods", {objects.JOB: name}, "v1")
@@ -110,7 +142,10 @@ class KubernetesEngine:
     def _list(self, kind: str, labels: Mapping[str, str], group: str) -> list[dict[str, Any]]:
         select = ",".join(f"{key}={value}" for key, value in labels.items())
         answer = self._api.call(
-            "GET", self._api.path(group, kind), params={"labelSelector": select}
+            "GET",
+            self._api.path(group, kind),
+            params={"labelSelector": select},
+            patience=self._patience,
         )
         return list(answer.get("items") or ())
 
@@ -118,7 +153,7 @@ class KubernetesEngine:
         """Job and Secret. Raises ApiError with status 409 when there is such a Job."""
         secret = f"{run.name}-{secrets.token_hex(3)}"  # an earlier one may still be on its way out
         body = objects.job(run, plan, secret, self.cluster, self._program)
-        made = self._api.call("POST", self._api.path(JOBS, "jobs"), body)
+        made = self._api.call("POST", self._api.path(JOBS, "jobs"), body, patience=self._patience)
         self.give_plan(run, plan, made)
         return made
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 from koji_containerbuild.contract.outcome import Failure, Outcome
@@ -32,9 +32,12 @@ TAIL = 20  # lines
 ASK = 5.0  # seconds for a question about a build that has ended
 
 
-def follow(runs: Runs, beat: float) -> Iterator[News]:
-    """As engines.base.Engine.follow. Raises ServiceError when the cluster is away for too long."""
-    followed = _Followed(runs)
+def follow(runs: Runs, beat: float, arches: Optional[Collection[str]] = None) -> Iterator[News]:
+    """As engines.base.Engine.follow. Raises ServiceError when the cluster is away for too long.
+
+    `arches`: only these.
+    """
+    followed = _Followed(runs, runs.arches() if arches is None else arches)
     try:
         while followed.left:
             yield from followed.next(beat)
@@ -68,10 +71,10 @@ class _Arch:
 
 
 class _Followed:
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, arches: Collection[str]) -> None:
         self._runs = runs
         self._items: queue.Queue[Item] = queue.Queue(WAITING)
-        self.left = {arch: _Arch(arch) for arch in runs.arches()}
+        self.left = {arch: _Arch(arch) for arch in arches}
         self._watch = self._start_watch()
         self._away_since = 0.0
         self._told_away = False

@@ -1,0 +1,283 @@
+"""Several clusters as one engine: which of them builds what, and waiting where all are full.
+
+An arch goes to the first cluster that has it, is not drained and has room. A job is looked for in
+all of them first, since the task may have been started before, with another configuration too.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Optional, Protocol
+
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.contract.outcome import Failure, Outcome
+from koji_containerbuild.engines.base import Engine, Job, News
+from koji_containerbuild.engines.pods import AWAY
+from koji_containerbuild.engines.streams import Item, Reader
+from koji_containerbuild.errors import ServiceError
+
+TURN = 64  # news of one cluster before it is the next one's turn
+LOOK = 60.0  # seconds: a cluster with which we have lost touch is asked again
+
+
+class ClusterEngine(Engine, Protocol):
+    """An engine that takes some arches of a job."""
+
+    name: str
+    cluster: ClusterConfig
+
+    def start_arches(self, job: Job, arches: Collection[str]) -> None:
+        """As start, but only these."""
+
+    def follow_arches(self, job: Job, arches: Collection[str], beat: float) -> Iterator[News]:
+        """As follow, but only these."""
+
+    def here(self, name: str) -> Collection[str]:
+        """The arches of a job that there are. Raises ServiceError."""
+
+    def busy(self) -> int:
+        """How many images are being built, of all jobs. Raises ServiceError."""
+
+    def changes(self, items: queue.Queue[Item]) -> Reader:
+        """What tells, once it is started, that something about that number may have changed."""
+
+    def close(self) -> None:
+        """Close connections that nobody uses."""
+
+
+class Clusters:
+    """Builds where there is room."""
+
+    def __init__(self, engines: Sequence[ClusterEngine]) -> None:
+        """`engines`: in the order of preference."""
+        self._engines = engines
+        self._jobs: dict[str, _Placed] = {}
+
+    @property
+    def arches(self) -> Collection[str]:
+        open_ones = [engine for engine in self._engines if not engine.cluster.drained]
+        return tuple(dict.fromkeys(arch for each in open_ones for arch in each.cluster.arches))
+
+    def lacks(self, arch: str, *, runs: bool) -> str:
+        """Nodes run what they are, so it does not matter whether programs run."""
+        if arch in self.arches:
+            return ""
+        drained = [each.name for each in self._engines if arch in each.cluster.arches]
+        if drained:
+            return f"a cluster for {arch} that takes builds ({', '.join(drained)}: drained)"
+        return f"a cluster with nodes of {arch}"
+
+    def start(self, job: Job) -> None:
+        placed = self._jobs[job.name] = _Placed(self._engines, job)
+        placed.adopt()
+        placed.place()
+
+    def follow(self, job: Job, beat: float) -> Iterator[News]:
+        placed = self._jobs.get(job.name)
+        if placed is None:
+            placed = self._jobs[job.name] = _Placed(self._engines, job)
+            placed.adopt()
+        return placed.follow(beat)
+
+    def cancel(self, name: str) -> None:
+        placed = self._jobs.get(name)
+        if placed:
+            placed.waiting.clear()
+        self._each([engine for engine, _ in placed.there] if placed else self._engines, name)
+
+    @staticmethod
+    def _each(engines: Collection[ClusterEngine], name: str) -> None:
+        trouble: Optional[ServiceError] = None
+        for engine in engines:
+            try:
+                engine.cancel(name)
+            except ServiceError as error:  # the others are told all the same
+                trouble = error
+        if trouble:
+            raise trouble
+
+    def remove(self, name: str, patience: float) -> bool:
+        placed = self._jobs.get(name)
+        engines = [engine for engine, _ in placed.there] if placed else self._engines
+        over = [engine.remove(name, patience) for engine in engines]
+        if all(over):
+            self._jobs.pop(name, None)
+        return all(over)
+
+    def names(self) -> Collection[str]:
+        """Of those that answer; raises ServiceError when none does."""
+        names: set[str] = set()
+        trouble: list[ServiceError] = []
+        for engine in self._engines:
+            try:
+                names.update(engine.names())
+            except ServiceError as error:
+                trouble.append(error)
+        if len(trouble) == len(self._engines):
+            raise trouble[0]
+        return sorted(names)
+
+    def close(self) -> None:
+        """Close connections that nobody uses."""
+        for engine in self._engines:
+            engine.close()
+
+
+class _Placed:
+    """Where the arches of one job are."""
+
+    def __init__(self, engines: Sequence[ClusterEngine], job: Job) -> None:
+        self._engines = engines
+        self._job = job
+        self.waiting = list(job.plan.arches)
+        self.there: list[tuple[ClusterEngine, list[str]]] = []
+        self.why = ""  # they wait
+        self._away_since = 0.0
+        self._told: set[str] = set()  # that they wait
+
+    def adopt(self) -> None:
+        """Find what was started before. Not asked where nothing can be somewhere else."""
+        only = self._engines[0].cluster if len(self._engines) == 1 else None
+        if only and not only.max_builds and not only.drained:
+            return  # what is there is met when it is started
+        for engine in self._engines:
+            try:
+                found = [arch for arch in self.waiting if arch in engine.here(self._job.name)]
+            except ServiceError:  # builds go on where they can
+                continue
+            self._start(engine, found)
+
+    def place(self) -> None:
+        """Start what there is room for. Raises ServiceError when no cluster can be spoken to."""
+        for arch in list(self.waiting):
+            trouble: list[ServiceError] = []
+            full = []
+            able = [e for e in self._engines if arch in e.cluster.arches and not e.cluster.drained]
+            for engine in able:
+                try:
+                    if self._has_room(engine):
+                        self._start(engine, [arch])
+                        break
+                    full.append(f"{engine.name} ({engine.cluster.max_builds} at once)")
+                except ServiceError as error:
+                    trouble.append(error)
+            else:
+                if not full:
+                    raise trouble[0] if trouble else self._nowhere(arch)
+                self.why = f"It waits for room in the cluster {', '.join(full)}."
+
+    def _place_if_possible(self) -> None:
+        """Builds that wait bear a cluster that is away for a while."""
+        try:
+            self.place()
+            self._away_since = 0.0
+        except ServiceError:
+            now = time.monotonic()
+            self._away_since = self._away_since or now
+            if now - self._away_since > AWAY:
+                raise
+
+    @staticmethod
+    def _nowhere(arch: str) -> ServiceError:
+        return ServiceError(
+            f"No cluster takes builds for {arch} any more.",
+            do="An admin should look at arches and drained in the sections [cluster NAME].",
+        )
+
+    @staticmethod
+    def _has_room(engine: ClusterEngine) -> bool:
+        most = engine.cluster.max_builds
+        return most == 0 or engine.busy() < most
+
+    def _start(self, engine: ClusterEngine, arches: list[str]) -> None:
+        if arches:
+            engine.start_arches(self._job, arches)
+            self.waiting = [arch for arch in self.waiting if arch not in arches]
+            self.there.append((engine, arches))
+
+    def follow(self, beat: float) -> Iterator[News]:
+        """All of them, by turns: nobody waits for a cluster that is silent, or never is."""
+        left = set(self._job.plan.arches)
+        streams: list[Iterator[News]] = []
+        followed = 0
+        room = _Room(self._engines)
+        try:
+            while left:
+                yield from self._wait(room, left, 0.0 if streams else beat)
+                for engine, arches in self.there[followed:]:
+                    share = beat / len(self.there)
+                    streams.append(engine.follow_arches(self._job, arches, share))
+                followed = len(self.there)
+                for stream in list(streams):
+                    yield from self._turn(stream, streams, left)
+                yield News()
+        finally:
+            room.close()
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]  # they are generators
+
+    @staticmethod
+    def _turn(
+        stream: Iterator[News], streams: list[Iterator[News]], left: set[str]
+    ) -> Iterator[News]:
+        for _ in range(TURN):
+            news = next(stream, None)
+            if news is None:
+                streams.remove(stream)
+            if news is None or not news.arch:
+                break
+            if news.outcome:
+                left.remove(news.arch)
+            yield news
+
+    def _wait(self, room: _Room, left: set[str], seconds: float) -> Iterator[News]:
+        """See to the arches for which there was no room."""
+        for arch in self.waiting:
+            if arch not in self._told:
+                self._told.add(arch)
+                yield News(arch, note=self.why)
+        if self.waiting and room.may_have_changed(seconds):
+            self._place_if_possible()
+        begun = {arch for _, arches in self.there for arch in arches}
+        for arch in left - begun - set(self.waiting):  # told to end before it began
+            left.remove(arch)
+            yield News(arch, outcome=_cancelled(arch))
+
+
+class _Room:
+    """Says when it is worth asking again whether there is room. It begins when it is asked."""
+
+    def __init__(self, engines: Sequence[ClusterEngine]) -> None:
+        self._engines = [engine for engine in engines if engine.cluster.max_builds]
+        self._items: queue.Queue[Item] = queue.Queue(64)
+        self._readers: list[Reader] = []
+        self._looked = 0.0
+
+    def may_have_changed(self, seconds: float) -> bool:
+        """Waits at most so long."""
+        if not self._readers:
+            self._readers = [engine.changes(self._items) for engine in self._engines]
+            for reader in self._readers:
+                reader.start()
+            self._looked = time.monotonic()
+        try:
+            self._items.get(timeout=seconds) if seconds else self._items.get_nowait()
+        except queue.Empty:
+            return time.monotonic() - self._looked > LOOK and self._look()
+        while not self._items.empty():
+            self._items.get_nowait()
+        return self._look()
+
+    def _look(self) -> bool:
+        self._looked = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.stop()
+
+
+def _cancelled(arch: str) -> Outcome:
+    return Outcome(arch, failure=Failure("build", "The build was told to end."), cancelled=True)

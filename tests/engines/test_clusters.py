@@ -1,0 +1,212 @@
+"""Which of several clusters builds what, and what becomes of it where they are full or away."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koji_containerbuild.config import Config
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.engines.base import Engine, Job, News
+from koji_containerbuild.engines.choose import choose
+from koji_containerbuild.engines.clusters import Clusters
+from koji_containerbuild.engines.kubernetes import KubernetesEngine
+from koji_containerbuild.errors import ServiceError
+from tests.fakes import buildroot_program
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.plans import PLAN
+
+BEAT = 0.05
+PROGRAM = (sys.executable, buildroot_program.__file__)
+
+
+def job(name: str = "kcb-1-1", **scripts: list[list[Any]]) -> Job:
+    return Job(name, dataclasses.replace(PLAN, arches=tuple(scripts), userdata=scripts))
+
+
+def ends(engine: Engine, of: Job) -> dict[str, Outcome]:
+    return {news.arch: news.outcome for news in engine.follow(of, BEAT) if news.outcome}
+
+
+class Site:
+    """Two clusters: `one` has x86_64, `two` has it, too, and aarch64."""
+
+    def __init__(self, folder: Path) -> None:
+        self.one, self.two = (self._cluster(folder / name) for name in ("one", "two"))
+        self.engines: list[Clusters] = []
+
+    @staticmethod
+    def _cluster(folder: Path) -> FakeKubernetes:
+        folder.mkdir()
+        return FakeKubernetes(folder)
+
+    def engine(self, one: dict[str, Any] = {}, two: dict[str, Any] = {}) -> Clusters:  # noqa: B006
+        """As a task has it: another task, another engine."""
+        made = Clusters(
+            [
+                KubernetesEngine("one", self.one.config(**{"arches": ("x86_64",), **one}), PROGRAM),
+                KubernetesEngine("two", self.two.config(**two), PROGRAM),
+            ]
+        )
+        self.engines.append(made)
+        return made
+
+    def pods(self) -> tuple[int, int]:
+        return self.one.node.made, self.two.node.made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    for engine in made.engines:
+        engine.close()
+    made.one.close()
+    made.two.close()
+
+
+def test_an_arch_goes_to_the_first_cluster_that_has_it(site: Site):
+    engine = site.engine()
+    both = job(x86_64=[["say", "here"]], aarch64=[["say", "there"]])
+    engine.start(both)
+    assert site.pods() == (1, 1)
+    news = list(engine.follow(both, BEAT))
+    assert {n.arch: n.log for n in news if n.log} == {"x86_64": b"here", "aarch64": b"there"}
+    assert sorted(n.arch for n in news if n.outcome and n.outcome.report) == ["aarch64", "x86_64"]
+    assert engine.remove("kcb-1-1", 5)
+    assert list(engine.names()) == []
+
+
+def test_a_drained_cluster_takes_nothing_new_and_what_runs_is_followed(site: Site, tmp_path: Path):
+    running = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
+    site.engine().start(running)
+    engine = site.engine(one={"drained": True})
+    engine.start(running)
+    engine.start(job("kcb-1-2", x86_64=[]))
+    assert site.pods() == (1, 1)
+    (tmp_path / "go").touch()
+    assert ends(engine, running)["x86_64"].report
+
+
+def test_only_drained_clusters_are_named_as_what_is_lacking(site: Site):
+    engine = site.engine(two={"drained": True})
+    assert engine.lacks("x86_64", runs=True) == ""
+    assert engine.lacks("aarch64", runs=False) == (
+        "a cluster for aarch64 that takes builds (two: drained)"
+    )
+    assert engine.lacks("s390x", runs=True) == "a cluster with nodes of s390x"
+    assert engine.arches == ("x86_64",)
+
+
+def test_a_full_cluster_is_passed_over(site: Site):
+    engine = site.engine(one={"max_builds": 1})
+    first = job(x86_64=[["wait", "/no/such/file"]])
+    engine.start(first)
+    engine.start(job("kcb-1-2", x86_64=[]))
+    assert site.pods() == (1, 1)
+    engine.cancel("kcb-1-1")
+
+
+def test_where_all_are_full_the_user_is_told_and_the_build_begins_when_there_is_room(
+    site: Site, tmp_path: Path
+):
+    full = {"max_builds": 1}
+    first = job(aarch64=[["wait", str(tmp_path / "go")]])
+    site.engine(two=full).start(first)
+    engine = site.engine(two=full)
+    second = job("kcb-1-2", aarch64=[["say", "at last"]])
+    engine.start(second)
+    assert site.pods() == (0, 1)
+    asked = 0
+    seen: list[News] = []
+    for news in engine.follow(second, BEAT):
+        seen.append(news)
+        if news.note:
+            time.sleep(0.5)
+            asked = len(site.two.asked)
+        if len(seen) == 20:
+            assert len(site.two.asked) <= asked + 4  # it does not ask again and again
+            (tmp_path / "go").touch()
+    assert [n.note for n in seen if n.note] == ["It waits for room in the cluster two (1 at once)."]
+    assert [n.outcome.report for n in seen if n.outcome] == ["sha256:report"]
+    assert b"".join(n.log for n in seen) == b"at last"
+
+
+def test_a_build_that_waits_for_room_can_be_cancelled(site: Site):
+    full = {"max_builds": 1}
+    site.engine(two=full).start(job(aarch64=[["wait", "/no/such/file"]]))
+    engine = site.engine(two=full)
+    second = job("kcb-1-2", aarch64=[])
+    engine.start(second)
+    engine.cancel("kcb-1-2")
+    assert ends(engine, second)["aarch64"].cancelled
+    assert engine.remove("kcb-1-2", 0)
+    assert site.pods() == (0, 1)
+
+
+def test_a_cluster_that_is_away_does_not_stop_builds_for_the_others(site: Site):
+    site.one.down()
+    engine = site.engine()
+    for each in engine._engines:
+        each._patience = 0.2  # type: ignore[attr-defined]
+    both = job(x86_64=[["say", "x"]], aarch64=[])
+    engine.start(both)
+    assert site.pods() == (0, 2)
+    assert all(outcome.report for outcome in ends(engine, both).values())
+    assert list(engine.names()) == ["kcb-1-1"]
+    assert engine.remove("kcb-1-1", 5)
+
+
+def test_when_all_are_away_that_is_an_error(site: Site):
+    site.one.down()
+    site.two.down()
+    engine = site.engine()
+    for each in engine._engines:
+        each._patience = 0.2  # type: ignore[attr-defined]
+    with pytest.raises(ServiceError, match="cluster one .* cannot be reached"):
+        engine.start(job(x86_64=[]))
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        engine.names()
+
+
+def test_a_job_is_found_again_wherever_it_is(site: Site, tmp_path: Path):
+    """The configuration may have changed meanwhile."""
+    running = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
+    site.engine(one={"drained": True}).start(running)
+    assert site.pods() == (0, 1)
+    engine = site.engine()
+    engine.start(running)
+    assert site.pods() == (0, 1)
+    (tmp_path / "go").touch()
+    assert ends(engine, running)["x86_64"].report
+
+
+def test_cancelling_and_names_go_to_all_clusters(site: Site):
+    site.engine().start(job(x86_64=[["wait", "/no/such/file"]], aarch64=[["wait", "/none"]]))
+    engine = site.engine()
+    assert list(engine.names()) == ["kcb-1-1"]
+    assert not engine.remove("kcb-1-1", 0)
+    engine.cancel("kcb-1-1")
+    assert engine.remove("kcb-1-1", 20)
+    assert not list(engine.names())
+
+
+def test_the_configuration_says_which_clusters_there_are(tmp_path: Path):
+    section = ClusterConfig(
+        url="https://one:6443", namespace="x", arches=("s390x",), image="i", token_file="/t"
+    )
+    base = Config()
+    config = dataclasses.replace(
+        base,
+        builder=dataclasses.replace(base.builder, engine="clusters"),
+        clusters={"one": section},
+    )
+    engine = choose(config, tmp_path)
+    assert list(engine.arches) == ["s390x"]
