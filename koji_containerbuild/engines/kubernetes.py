@@ -90,7 +90,7 @@ class KubernetesEngine:
     def remove(self, name: str, patience: float) -> bool:
         runs = self._jobs.get(name)
         if runs and runs.over:
-            there = [run.name for run in runs.current()]
+            there = runs.names()
         else:
             deadline = time.monotonic() + patience
             while there_is := self._running(name):
@@ -244,9 +244,13 @@ class _Runs:
         """Whether we have seen the end of everything."""
         return bool(self._runs) and self._ended == set(self._runs)
 
-    def current(self) -> Collection[Run]:
-        """The runs that count."""
-        return self._runs.values()
+    def names(self) -> list[str]:
+        """Of the Jobs, of those too that were lost."""
+        return [
+            Run(run.job, run.arch, attempt).name
+            for run in self._runs.values()
+            for attempt in range(1, run.attempt + 1)
+        ]
 
     def cancel(self) -> None:
         """What has ended by itself is not cancelled by that."""
@@ -288,7 +292,8 @@ class _Runs:
         run = self._runs[arch]
         if run.attempt > self._engine.cluster.retries:
             return False
-        self._engine.delete(run.name, patience)  # or its controller makes another pod by itself
+        # It stays, so that who starts the job again meets it, and finds the later try.
+        self._engine.end(run.name, patience)
         following = Run(run.job, arch, run.attempt + 1)
         self._set(arch, following, self._engine.create(following, self._job.plan))
         return True

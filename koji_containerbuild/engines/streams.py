@@ -190,6 +190,7 @@ class Log(Reader):
         self._container = container
         self._unframer = Unframer()
         self._container_ended = threading.Event()
+        self._foreign = self._skip = 0  # lines that are no frames: told, and to be left out
 
     def stop(self) -> None:
         super().stop()
@@ -225,6 +226,7 @@ class Log(Reader):
 
     def _params(self) -> dict[str, str]:
         params = {"container": self._container, "follow": "true"}
+        self._skip = 0 if self._unframer.seconds else self._foreign  # from the start again
         if self._unframer.seconds:
             since = datetime.fromtimestamp(self._unframer.seconds - 1, timezone.utc)
             params["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -236,8 +238,11 @@ class Log(Reader):
             self._say(self._unframer.feed(block))
 
     def _say(self, read: Read) -> None:
-        if read.pieces or read.foreign:
-            self._put(Said(read, self._unframer.lost))
+        foreign = read.foreign[self._skip :]
+        self._skip -= len(read.foreign) - len(foreign)
+        self._foreign += len(foreign)
+        if read.pieces or foreign:
+            self._put(Said(Read(read.pieces, foreign), self._unframer.lost))
 
     def _pause(self) -> None:
         """The container's end cuts it short: most often that is why the connection ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -134,6 +135,16 @@ class Lookups:
         if not found:
             return None
         return BuildRecord(int(found["id"]), found["nvr"], koji.BUILD_STATES[found["state"]])
+
+    def task_states(self, task_ids: Sequence[int]) -> dict[int, Optional[int]]:
+        """As task_state, for any number of tasks at once."""
+        if not task_ids:
+            return {}
+        with asking("tell about tasks"), self._session.multicall(strict=True) as call:
+            found = {task_id: call.getTaskInfo(task_id) for task_id in task_ids}
+        return {
+            key: int(each.result["state"]) if each.result else None for key, each in found.items()
+        }
 
     def task_state(self, task_id: int) -> Optional[int]:
         """One of koji.TASK_STATES, or None for no such task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -10,8 +11,9 @@ from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.tasks import arch_log
 from koji_containerbuild.engines.base import Engine, Job
-from koji_containerbuild.errors import BuildCancelled, BuildFailed
+from koji_containerbuild.errors import BuildCancelled, BuildFailed, ServiceError
 
+PLACE = "cluster"  # stage of what is told about the place where an arch is built
 BEAT = 0.15  # seconds: how often the logs are looked after
 
 
@@ -36,11 +38,22 @@ def follow(job: Job, engine: Engine, logs: Logs) -> Iterator[Outcome]:
             logs.write(arch_log(news.arch), news.log)
             for event in readers[news.arch].events(news.log):
                 logs.relay(event)
+        if news.note:
+            logs.relay(Event(time.time(), news.arch, PLACE, "note", text=news.note))
         if news.outcome:
             if news.outcome.failure:
-                engine.cancel(job.name)
+                _end_the_others(job, news.arch, engine, logs)
             yield news.outcome
-        logs.flush(now=bool(news.outcome))
+        logs.flush(now=bool(news.outcome or news.note))
+
+
+def _end_the_others(job: Job, failed: str, engine: Engine, logs: Logs) -> None:
+    """Where they cannot be told, the failure is to be told all the same: it comes first."""
+    try:
+        engine.cancel(job.name)
+    except ServiceError as error:
+        text = f"The other arches could not be told to end: {error}"
+        logs.relay(Event(time.time(), failed, PLACE, "note", text=text))
 
 
 class LineReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,9 +97,15 @@ class TaskState:
 def left_over(folder: Path, hub: str) -> Iterator[tuple[int, TaskState]]:
     """Task ids of that hub with something on this host, and what it is."""
     for path in folder.glob(f"{_hub_key(hub)}-*"):
-        number = path.name.rpartition("-")[2]
-        if number.isdigit():
-            yield int(number), TaskState(folder, path.name)
+        task_id = task_of(path.name, hub)
+        if task_id is not None:
+            yield task_id, TaskState(folder, path.name)
+
+
+def task_of(name: str, hub: str) -> Optional[int]:
+    """The task id in a name, which may come from anywhere; None: it is no name of that hub's."""
+    key, _, number = name.rpartition("-")
+    return int(number) if key == _hub_key(hub) and re.fullmatch("[0-9]{1,18}", number) else None
 
 
 def _hub_key(hub: str) -> str:

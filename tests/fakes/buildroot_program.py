@@ -3,7 +3,8 @@
     say TEXT      write a text to the log          bytes HEX     write these bytes
     fill N        write N bytes                    wait PATH     until that file exists
     chatter       write without end                crash         end without a word
-    fail CAUSE    end with a failure
+    fail CAUSE    end with a failure           talk N        write N lines, two seconds long
+    shout TEXT    write past the log           again PATH    wait, unless this was done before
 
 It ends with a success if nothing else is said, and as cancelled when it is told to end. The local
 engine runs it as a process, the fake engine in a thread.
@@ -32,7 +33,9 @@ class Crash(Exception):
     pass
 
 
-def play(script: list[list[Any]], write: Callable[[bytes], None], check: Callable[[], None]) -> str:
+def play(  # noqa: C901
+    script: list[list[Any]], write: Callable[[bytes], None], check: Callable[[], None]
+) -> str:
     """The cause of a failure, or nothing. `check` raises when the program is told to end."""
     for word, *value in script:
         if word in ("say", "bytes"):
@@ -41,6 +44,17 @@ def play(script: list[list[Any]], write: Callable[[bytes], None], check: Callabl
             _fill(value[0], write)
         elif word == "crash":
             raise Crash
+        elif word == "shout":
+            os.write(1, value[0].encode())
+        elif word == "talk":
+            for number in range(value[0]):
+                write(b"line %d\n" % number)
+                time.sleep(2 / value[0])
+        elif word == "again":
+            if not Path(value[0]).exists():
+                Path(value[0]).touch()
+                write(b"first try\n")
+                _go_on(["/none"], write, check)
         elif word == "fail":
             return str(value[0])
         elif word in ("wait", "chatter"):

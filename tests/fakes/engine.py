@@ -9,6 +9,7 @@ from typing import Callable, Optional
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.errors import ServiceError
 from tests.fakes.buildroot_program import Crash, ToldToEnd, play
 
 Write = Callable[[bytes], None]
@@ -28,6 +29,8 @@ class FakeEngine:
     def __init__(self, arches: Collection[str] = ("x86_64",), program: Program = scripted) -> None:
         self.arches = arches
         self.runs = arches  # whose programs it can run
+        self.away = self.cannot_cancel = False
+        self.notes: list[str] = []  # told about the first arch
         self.cancelled: list[str] = []
         self.started: list[str] = []
         self._program = program
@@ -47,6 +50,8 @@ class FakeEngine:
         }
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
+        for note in self.notes:
+            yield News(job.plan.arches[0], note=note)
         left, read = dict(self._jobs[job.name]), dict.fromkeys(job.plan.arches, 0)
         while left:
             for name, arch in list(left.items()):
@@ -64,6 +69,9 @@ class FakeEngine:
 
     def cancel(self, name: str) -> None:
         self.cancelled.append(name)
+        if self.away or self.cannot_cancel:
+            self.cannot_cancel = False
+            raise ServiceError("The cluster cannot be reached.")
         for arch in self._jobs.get(name, {}).values():
             arch.told.set()
 
@@ -74,6 +82,8 @@ class FakeEngine:
         return False
 
     def names(self) -> Collection[str]:
+        if self.away:
+            raise ServiceError("The cluster cannot be reached.")
         return list(self._jobs)
 
     def kill(self, name: str, arch: str) -> None:

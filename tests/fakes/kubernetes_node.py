@@ -129,6 +129,25 @@ class Node:
             )
             self._store.put("pods", pod)
 
+    def resume(self) -> None:
+        """What kept pods from starting is over."""
+        with self._store.changed:
+            self.trouble = ""
+            for pod in self._store.of("pods").values():
+                if pod["status"]["phase"] == "Pending":
+                    name = pod["metadata"]["name"]
+                    threading.Thread(target=self._run, args=(name,), daemon=True).start()
+
+    def exceed_deadline(self, arch: str) -> None:
+        """The Job's controller deletes its pods."""
+        with self._store.changed:
+            pod = self.pod_of(arch)
+            job = self._store.of("jobs")[pod["metadata"]["ownerReferences"][0]["name"]]
+            failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}
+            job["status"] = {"conditions": [failed]}
+            self._store.put("jobs", job)
+            self._leave(pod)
+
     def rotate(self, arch: str) -> None:
         self._outputs[self.pod_of(arch)["metadata"]["name"]].rotate()
 

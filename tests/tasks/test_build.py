@@ -950,6 +950,51 @@ def test_the_sweep_of_another_hub_touches_nothing(site: Site):
     assert not site.engine.cancelled
 
 
+@pytest.mark.parametrize(
+    "state, swept_now", [("CANCELED", [8]), ("OPEN", []), ("FREE", []), (None, [])]
+)
+def test_the_sweep_ends_jobs_of_tasks_that_are_over_though_nobody_here_knows_them(
+    site: Site, state: str | None, swept_now: list[int]
+):
+    """In a cluster there are the jobs of builders that are gone."""
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    (name,) = site.engine.names()
+    stranger = name.replace("-7", "-8")
+    foreign = "kcb-00000000-9"
+    site.engine._jobs.update({stranger: {}, foreign: {}})
+    site.hub.task_states[9] = koji.TASK_STATES["CANCELED"]
+    if state:
+        site.hub.task_states[8] = koji.TASK_STATES[state]
+    assert swept(site) == swept_now
+    assert sorted(site.engine.names()) == sorted([name, foreign, *[stranger] * (not swept_now)])
+
+
+def test_the_sweep_goes_on_when_a_cluster_does_not_answer(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    site.hub.task_states[7] = koji.TASK_STATES["CANCELED"]
+    site.engine.away = True
+    assert swept(site) == []
+    assert site.left_over()
+    site.engine.away = False
+    swept(site)
+    assert site.engine.cancelled
+
+
+def test_what_a_cluster_tells_is_in_the_log_of_the_task(site: Site):
+    site.engine.notes = ["Unschedulable: 0/3 nodes are available."]
+    site.run()
+    assert " x86_64 cluster: note: Unschedulable: 0/3 nodes are available.\n" in site.log()
+
+
+def test_a_failure_is_told_though_the_other_arches_cannot_be(site: Site):
+    two_arches(site)
+    site.fails_for = {"x86_64": "No luck."}
+    site.engine.cannot_cancel = True
+    with pytest.raises(BuildFailed, match="No luck."):
+        site.run()
+    assert "could not be told to end" in site.log()
+
+
 def test_warnings_of_the_plan_are_told_of_a_build_that_fails_too(site: Site):
     site.commit(f"FROM fedora:43\n{LABELS}RUN false\n", container_yaml="version: 1\n")
     with pytest.raises(BuildFailed):

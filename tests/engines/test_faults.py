@@ -1,0 +1,393 @@
+"""What becomes of a build when the cluster does not do what it should: on the fake cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.engines import pods, streams
+from koji_containerbuild.engines.api import ApiError
+from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.kubernetes import KubernetesEngine
+from tests.fakes import buildroot_program
+from tests.fakes.kubernetes import FakeKubernetes, Refusal
+from tests.fakes.plans import PLAN
+
+BEAT = 0.05
+PROGRAM = (sys.executable, buildroot_program.__file__)
+Event = Callable[[News], None]
+
+
+def job(**scripts: list[list[Any]]) -> Job:
+    return Job("kcb-1-1", dataclasses.replace(PLAN, arches=tuple(scripts), userdata=scripts))
+
+
+@pytest.fixture
+def make(fake_kubernetes: FakeKubernetes) -> Iterator[Callable[..., KubernetesEngine]]:
+    made: list[KubernetesEngine] = []
+
+    def engine(**keys: Any) -> KubernetesEngine:
+        made.append(KubernetesEngine("one", fake_kubernetes.config(**keys), PROGRAM))
+        return made[-1]
+
+    yield engine
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def engine(make: Callable[..., KubernetesEngine]) -> KubernetesEngine:
+    return make()
+
+
+class Seen:
+    """All news of a job; `when` is called with each note and each piece of log."""
+
+    def __init__(self, engine: KubernetesEngine, of: Job, when: Event = lambda news: None) -> None:
+        self.log = b""
+        self.notes: list[str] = []
+        self.outcomes: dict[str, Outcome] = {}
+        engine.start(of)
+        for news in engine.follow(of, BEAT):
+            self.log += news.log
+            if news.note:
+                self.notes.append(news.note)
+            if news.outcome:
+                self.outcomes[news.arch] = news.outcome
+            if news.arch:
+                when(news)
+
+    @property
+    def cause(self) -> str:
+        (outcome,) = self.outcomes.values()
+        return outcome.failure.cause if outcome.failure else ""
+
+
+def once(act: Callable[[], Any]) -> Event:
+    """At the first piece of log."""
+    left = [act]
+    return lambda news: left.pop()() if left and news.log else None
+
+
+LINES = b"".join(b"line %d\n" % number for number in range(100))
+TALKS = [["talk", 100]]
+
+
+def test_a_quiet_build_is_five_requests(engine: KubernetesEngine, fake_kubernetes: FakeKubernetes):
+    quiet = job(x86_64=[["say", "x"]])
+    assert Seen(engine, quiet).outcomes["x86_64"].report
+    assert engine.remove(quiet.name, 0)
+    assert fake_kubernetes.asked == [
+        "POST jobs", "POST secrets", "WATCH pods", "GET pods/log", "DELETE jobs",
+    ]  # fmt: skip
+
+
+def test_a_build_that_is_silent_for_long_asks_nothing(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    asked = []
+
+    def look() -> None:
+        time.sleep(1.0)
+        asked.append(len(fake_kubernetes.asked))
+        (tmp_path / "go").touch()
+
+    Seen(engine, job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]]), once(look))
+    assert asked == [4]
+
+
+@pytest.mark.parametrize("seconds", [1, 6])
+def test_nothing_is_lost_while_the_cluster_is_away(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, seconds: int
+):
+    def away() -> None:
+        fake_kubernetes.down()
+        threading.Timer(seconds, fake_kubernetes.up).start()
+
+    seen = Seen(engine, job(x86_64=TALKS), once(away))
+    assert seen.log == LINES
+    assert seen.outcomes["x86_64"].report
+    assert len(seen.notes) == (2 if seconds > pods.SILENT + 1 else 0)
+    if seen.notes:
+        assert "cannot be reached" in seen.notes[0] and "Nothing is lost" in seen.notes[0]
+        assert seen.notes[1] == "The cluster one answers again."
+
+
+def test_a_cluster_that_stays_away_is_an_error_in_the_end(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pods, "AWAY", 1.0)
+    with pytest.raises(ApiError, match="cannot be reached"):
+        Seen(engine, job(x86_64=[["say", "x"], ["wait", "/none"]]), once(fake_kubernetes.down))
+
+
+def test_nothing_is_lost_nor_doubled_when_connections_break_again_and_again(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.cut_logs_after = 0.3
+    seen = Seen(engine, job(x86_64=TALKS))
+    assert seen.log == LINES
+    assert fake_kubernetes.asked.count("GET pods/log") > 2
+    assert seen.notes == []
+
+
+def test_a_watch_that_missed_changes_looks_at_everything(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    def expire() -> None:
+        fake_kubernetes.store.create("events", {"metadata": {"name": "x"}})
+        fake_kubernetes.store.compact()
+        fake_kubernetes.cut()
+
+    seen = Seen(engine, job(x86_64=TALKS), once(expire))
+    assert (seen.log, bool(seen.outcomes["x86_64"].report)) == (LINES, True)
+    assert "GET pods" in fake_kubernetes.asked
+
+
+def test_a_pod_that_is_gone_after_a_missed_watch_is_noticed(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    def lose() -> None:
+        fake_kubernetes.down()
+        store = fake_kubernetes.store
+        pod = fake_kubernetes.node.pod_of("x86_64")
+        store.of("jobs").clear()
+        store.put("pods", pod, "DELETED")
+        store.compact()
+        fake_kubernetes.up()
+
+    seen = Seen(make(retries=0), job(x86_64=[["say", "x"], ["wait", "/none"]]), once(lose))
+    assert "was deleted" in seen.cause
+
+
+def test_what_was_rotated_away_is_told(engine: KubernetesEngine, fake_kubernetes: FakeKubernetes):
+    def rotate() -> None:
+        fake_kubernetes.down()
+        time.sleep(0.5)
+        fake_kubernetes.node.rotate("x86_64")
+        fake_kubernetes.up()
+
+    seen = Seen(engine, job(x86_64=TALKS), once(rotate))
+    assert seen.outcomes["x86_64"].report
+    assert len(seen.log) < len(LINES) and LINES.endswith(seen.log[-50:])
+    (note,) = [note for note in seen.notes if "did not come through" in note]
+    assert note == f"{len(LINES) - len(seen.log)} bytes of the log did not come through."
+
+
+# -- builds that do not start
+
+
+@pytest.mark.parametrize(
+    "trouble, words",
+    [
+        ("image", "ErrImagePull: rpc error: code = NotFound desc = failed to pull"),
+        ("unschedulable", "Unschedulable: 0/1 nodes are available: 1 node(s) didn't match"),
+        ("quota", 'FailedCreate: Error creating: pods "x" is forbidden: exceeded quota'),
+        ("mount", "FailedMount: MountVolume.SetUp failed for volume"),
+    ],
+)
+def test_why_a_build_does_not_start_is_told_soon_and_is_an_error_later(
+    make: Callable[..., KubernetesEngine],
+    fake_kubernetes: FakeKubernetes,
+    trouble: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(pods, "SLOW", 1.0)
+    fake_kubernetes.node.trouble = trouble
+    before, told = time.monotonic(), []
+    seen = Seen(
+        make(start_seconds=4),
+        job(x86_64=[]),
+        lambda news: told.append(time.monotonic()) if news.note else None,
+    )
+    assert len(seen.notes) == 1 and seen.notes[0].startswith(words)
+    assert told[0] - before < 3.5
+    assert seen.cause.startswith(f"The build did not start within 4 s: {words}")
+    (pod_end,) = fake_kubernetes.store.of("jobs").values()
+    assert pod_end["spec"]["parallelism"] == 0
+
+
+def test_a_build_that_starts_late_is_a_build_like_any_other(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.node.trouble = "unschedulable"
+
+    def a_node_comes(news: News) -> None:
+        if news.note:
+            fake_kubernetes.node.resume()
+
+    seen = Seen(engine, job(x86_64=[["say", "x"]]), a_node_comes)
+    assert (seen.log, len(seen.notes), bool(seen.outcomes["x86_64"].report)) == (b"x", 1, True)
+
+
+# -- builds that the cluster ends
+
+STAYS = [["say", "x"], ["wait", "/none"]]
+
+
+@pytest.mark.parametrize(
+    "status, words",
+    [
+        ({"container": "OOMKilled"}, "used more memory than it may, .* (OOMKilled)"),
+        ({"reason": "DeadlineExceeded", "message": "Pod was active too long"}, "took too long"),
+    ],
+)
+def test_why_the_cluster_ended_a_build_is_told(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, status: dict[str, str], words: str
+):
+    end = once(lambda: fake_kubernetes.node.end_with("x86_64", **status))
+    seen = Seen(engine, job(x86_64=STAYS), end)
+    assert words.partition(",")[0] in seen.cause
+    assert fake_kubernetes.node.made == 1
+
+
+def test_a_deadline_of_the_job_is_told(engine: KubernetesEngine, fake_kubernetes: FakeKubernetes):
+    seen = Seen(
+        engine, job(x86_64=STAYS), once(lambda: fake_kubernetes.node.exceed_deadline("x86_64"))
+    )
+    assert "took too long" in seen.cause and "DeadlineExceeded" in seen.cause
+
+
+EVICTED = {"reason": "Evicted", "message": "The node was low on resource: memory."}
+LOSSES: dict[str, Callable[[FakeKubernetes], None]] = {
+    "evicted": lambda fake: fake.node.end_with("x86_64", **EVICTED),
+    "pod deleted": lambda fake: fake.node.delete_pod("x86_64"),
+    "node lost": lambda fake: fake.node.lose("x86_64"),
+}
+TOLD = {
+    "evicted": "(Evicted): The node was low on resource: memory",
+    "pod deleted": "was deleted",
+    "node lost": "(NodeLost): Node node-1",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_the_cluster_has_lost_is_built_again_and_told(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, loss: str, tmp_path: Path
+):
+    again = [["again", str(tmp_path / "mark")]]
+    seen = Seen(engine, job(x86_64=again), once(lambda: LOSSES[loss](fake_kubernetes)))
+    assert seen.outcomes["x86_64"].report
+    assert len(seen.notes) == 1 and TOLD[loss] in seen.notes[0]
+    assert seen.notes[0].endswith("It is started again.")
+    assert sorted(fake_kubernetes.store.of("jobs")) == ["kcb-1-1-x86-64", "kcb-1-1-x86-64-2"]
+    assert engine.remove("kcb-1-1", 5)
+    assert not fake_kubernetes.store.of("jobs")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_the_site_wants_no_second_try_it_is_a_failure(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, loss: str
+):
+    seen = Seen(make(retries=0), job(x86_64=STAYS), once(lambda: LOSSES[loss](fake_kubernetes)))
+    assert TOLD[loss] in seen.cause
+
+
+def test_a_second_try_that_is_lost_is_the_last(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    seen = Seen(
+        engine,
+        job(x86_64=STAYS),
+        lambda news: fake_kubernetes.node.end_with("x86_64", **EVICTED) if news.log else None,
+    )
+    assert "Evicted" in seen.cause
+    assert len(seen.notes) == 1
+
+
+def test_a_program_that_ends_without_a_word_leaves_its_last_lines(engine: KubernetesEngine):
+    seen = Seen(engine, job(x86_64=[["shout", "libfoo.so: cannot open\n"], ["crash"]]))
+    assert seen.cause == "The buildroot program ended without a word."
+    failure = seen.outcomes["x86_64"].failure
+    assert failure and failure.last_lines == "libfoo.so: cannot open"
+    assert "exit code was 9" in failure.hint
+    assert seen.log == b"libfoo.so: cannot open\n"
+
+
+# -- starting and ending by others
+
+
+def test_a_job_that_somebody_cancelled_is_started_anew(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    make().start(job(x86_64=STAYS))
+    make().cancel("kcb-1-1")
+    seen = Seen(make(), job(x86_64=STAYS[:1]))
+    assert seen.outcomes["x86_64"].report
+    assert fake_kubernetes.node.made == 2
+
+
+def test_a_job_of_another_plan_is_not_adopted(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    make().start(job(x86_64=STAYS))
+    assert Seen(make(), job(x86_64=[["say", "new"]])).log == b"new"
+
+
+def test_the_last_try_is_the_one_that_is_adopted(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    again = job(x86_64=[["again", str(tmp_path / "mark")], ["wait", str(tmp_path / "go")]])
+    first = make()
+    first.start(again)
+    for news in first.follow(again, BEAT):
+        if news.log and "2" not in str(list(fake_kubernetes.store.of("jobs"))):
+            fake_kubernetes.node.end_with("x86_64", **EVICTED)
+        if news.note:
+            break
+    (tmp_path / "go").touch()
+    assert Seen(make(), again).outcomes["x86_64"].report
+    assert fake_kubernetes.node.made == 2
+
+
+def test_a_build_that_another_process_cancels_ends_as_cancelled(
+    make: Callable[..., KubernetesEngine],
+):
+    sweep = make()
+    seen = Seen(make(), job(x86_64=STAYS), once(lambda: sweep.cancel("kcb-1-1")))
+    assert seen.outcomes["x86_64"].cancelled
+    assert seen.notes == []
+
+
+def test_the_task_may_begin_while_the_cluster_is_away(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.down()
+    threading.Timer(2, fake_kubernetes.up).start()
+    assert Seen(engine, job(x86_64=[["say", "x"]])).log == b"x"
+
+
+def test_we_may_not_is_told_in_the_clusters_words(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    words = 'jobs.batch is forbidden: User "builder" cannot create resource "jobs"'
+    fake_kubernetes.refuse = lambda what, name: Refusal(403, "Forbidden", words)
+    with pytest.raises(
+        ApiError, match="cannot create resource .* An admin should look at the perm"
+    ):
+        engine.start(job(x86_64=[]))
+
+
+def test_no_thread_is_left_when_the_reader_goes_away(engine: KubernetesEngine):
+    one = job(x86_64=STAYS)
+    engine.start(one)
+    news = engine.follow(one, BEAT)
+    for each in news:
+        if each.log:
+            break
+    news.close()  # type: ignore[attr-defined]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(
+        isinstance(thread, streams.Reader) for thread in threading.enumerate()
+    ):
+        time.sleep(0.01)
+    assert not [t for t in threading.enumerate() if isinstance(t, streams.Reader)]
