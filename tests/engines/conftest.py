@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from koji_containerbuild.devstack.cluster.cluster import Cluster
+from tests.cluster.openshift_site import OpenShiftSite, give_image
+from tests.cluster.pods import Pods
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.openshift import FakeOpenShift
 
@@ -29,3 +33,21 @@ def fake_openshift(tmp_path: Path) -> Iterator[FakeOpenShift]:
     cluster = FakeOpenShift(folder)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def cluster_with_image(cluster: Cluster) -> Cluster:
+    """A real cluster; its node has the image of the buildroot."""
+    give_image(cluster)
+    return cluster
+
+
+@pytest.fixture
+def real_openshift(cluster_with_image: Cluster, tmp_path: Path) -> Iterator[OpenShiftSite]:
+    """The emulation of OpenShift's builds on a real cluster; pods play what the plan says."""
+    pods = Pods(cluster_with_image, f"test-{secrets.token_hex(4)}")
+    site = OpenShiftSite(pods, tmp_path)
+    site.stand_in()
+    yield site
+    site.remove()
+    pods.remove()

@@ -21,6 +21,7 @@ from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.errors import ServiceError
+from tests.cluster.openshift_site import OpenShiftSite
 from tests.fakes import buildroot_program
 from tests.fakes.engine import FakeEngine
 from tests.fakes.kubernetes import FakeKubernetes
@@ -37,7 +38,10 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-@pytest.fixture(params=["fake", "local", "kubernetes", "openshift"])
+REAL = pytest.param("openshift on a real cluster", marks=pytest.mark.cluster)
+
+
+@pytest.fixture(params=["fake", "local", "kubernetes", "openshift", REAL])
 def engine(
     request: pytest.FixtureRequest, jobs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
@@ -50,6 +54,9 @@ def engine(
     elif request.param == "openshift":
         openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
         engine = OpenShiftEngine("one", openshift.config())
+    elif request.param == "openshift on a real cluster":
+        site: OpenShiftSite = request.getfixturevalue("real_openshift")
+        engine = OpenShiftEngine("one", site.config())
     else:
         cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
         engine = KubernetesEngine("one", cluster.config(), PROGRAM)
@@ -69,6 +76,9 @@ def kill(request: pytest.FixtureRequest, engine: Engine, jobs: Path) -> Kill:
     if isinstance(engine, KubernetesEngine):
         cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
         return lambda name, arch: cluster.node.kill(arch)
+    if "real_openshift" in request.fixturenames:
+        site: OpenShiftSite = request.getfixturevalue("real_openshift")
+        return lambda name, arch: site.kill(arch)
     if isinstance(engine, OpenShiftEngine):
         openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
         return lambda name, arch: openshift.node.kill(arch)
@@ -137,8 +147,9 @@ def test_an_arch_that_never_stops_talking_holds_nobody_up(engine: Engine, tmp_pa
 
 
 def test_while_nothing_happens_there_is_a_beat(engine: Engine, tmp_path: Path):
-    one = job(x86_64=[["wait", str(tmp_path / "go")]])
+    one = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
     engine.start(one)
+    begun(engine, one)
     before = time.monotonic()
     beats = 0
     for news in engine.follow(one, BEAT):

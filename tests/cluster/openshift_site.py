@@ -1,0 +1,155 @@
+"""The emulation of OpenShift's builds on a real cluster, set up with the objects of fedora-infra.
+
+Pods run the real image of the buildroot with its own command. Where a test wants the stand-in of
+tests/fakes/buildroot_program.py, a Secret brings that into the image, as BuildConfigs can.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.devstack.cluster import buildroot_image, openshift_part
+from koji_containerbuild.devstack.cluster.cluster import Cluster
+from tests.cluster.pods import Pods
+from tests.engines.openshift_schema import check
+from tests.fakes import buildroot_program
+
+INFRA = Path(__file__).parents[2] / "fedora-infra" / "openshift"
+STAND_IN = "/run/stand-in"
+CODE = "/opt/koji-containerbuild/code"  # of the image
+TAKES_OVER = f"""
+import os, sys, traceback
+if "koji_containerbuild.buildroot" in sys.orig_argv:
+    import runpy
+    sys.argv = sys.orig_argv[sys.orig_argv.index("koji_containerbuild.buildroot"):]
+    try:
+        runpy.run_path("{STAND_IN}/buildroot_program.py", run_name="__main__")
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+"""
+
+
+class OpenShiftSite:
+    """A namespace with a builder's account, and a BuildConfig for each of two arches."""
+
+    def __init__(self, pods: Pods, folder: Path) -> None:
+        self.pods = pods
+        self._folder = folder
+        self._ended = threading.Event()
+        self._api = pods.cluster.api
+        openshift_part.start(pods.cluster)
+        for name in ("30-role.yaml",):
+            for found in yaml.safe_load_all((INFRA / name).read_text()):
+                self._make_rule(found)
+        self._call("serviceaccounts", {"metadata": {"name": "buildroot"},
+                                       "automountServiceAccountToken": False})  # fmt: skip
+
+    # -- as an admin sets it up
+
+    def _call(self, kind: str, body: Any, group: str = "api/v1") -> Any:
+        return self._api.call("POST", f"/{group}/namespaces/{self.pods.namespace}/{kind}", body)
+
+    def _make_rule(self, found: Any) -> None:
+        found["metadata"]["namespace"] = self.pods.namespace
+        for subject in found.get("subjects", ()):
+            subject["namespace"] = self.pods.namespace
+        kind = f"{found['kind'].lower()}s"
+        self._call(kind, found, "apis/rbac.authorization.k8s.io/v1")
+
+    def secret(self, name: str, **files: str) -> None:
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in files.items()}
+        self._call("secrets", {"metadata": {"name": name}, "data": data})
+
+    def configs(self, env: dict[str, str], **mounts: str) -> None:
+        """Those of fedora-infra; both for this machine's arch, with other Secrets."""
+        for config in yaml.safe_load_all((INFRA / "70-buildconfigs.yaml").read_text()):
+            check(config)
+            config["metadata"]["namespace"] = self.pods.namespace
+            spec, custom = config["spec"], config["spec"]["strategy"]["customStrategy"]
+            spec["nodeSelector"]["kubernetes.io/arch"] = "amd64"
+            spec["resources"] = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+            custom["from"]["name"] = buildroot_image.NAME
+            del custom["pullSecret"]
+            custom["env"] = [{"name": name, "value": value} for name, value in env.items()]
+            custom["secrets"] = [
+                {"secretSource": {"name": name}, "mountPath": path} for name, path in mounts.items()
+            ]
+            self._call("buildconfigs", config, "apis/build.openshift.io/v1")
+
+    def stand_in(self) -> None:
+        """Pods play what the plan says."""
+        program = Path(buildroot_program.__file__).read_text()
+        self.secret("stand", **{"sitecustomize.py": TAKES_OVER, "buildroot_program.py": program})
+        self.configs({"PYTHONPATH": f"{STAND_IN}:{CODE}"}, stand=STAND_IN)
+        threading.Thread(target=self._show_files, daemon=True).start()
+
+    def config(self, **keys: Any) -> ClusterConfig:
+        """The section of builder.conf, with the account that the Role is for."""
+        cluster = self.pods.cluster
+        token = self._folder / "token"
+        token.write_text(cluster.service_account_token(self.pods.namespace, "koji-builder"))
+        given = {
+            "engine": "openshift", "url": cluster.url, "ca_file": str(cluster.ca_file),
+            "token_file": str(token), "namespace": self.pods.namespace,
+            "arches": ("x86_64", "aarch64"),
+        }  # fmt: skip
+        return ClusterConfig(**{**given, **keys})
+
+    # -- what happens to pods
+
+    def kill(self, arch: str) -> None:
+        """Its processes, without a word."""
+        for process in self._processes():
+            if f"PLAN_ARCH={arch}".encode() in process:
+                os.kill(int(process[0]), signal.SIGKILL)
+
+    def _show_files(self) -> None:
+        """What a test makes in its folder is seen in the containers, too."""
+        while not self._ended.wait(0.05):
+            files = [path for path in self._folder.iterdir() if path.name == "go"]
+            for process in self._processes() if files else ():
+                for path in files:
+                    there = Path(f"/proc/{int(process[0])}/root{path}")
+                    try:
+                        there.parent.mkdir(parents=True, exist_ok=True)
+                        there.touch()
+                    except OSError:
+                        continue  # it has ended
+
+    def _processes(self) -> Iterator[list[bytes]]:
+        """Process id and environment of the containers of our pods."""
+        names = [f"HOSTNAME={pod['metadata']['name']}".encode() for pod in self._builds()]
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    words = (folder / "environ").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if any(name in words for name in names):
+                    yield [folder.name.encode(), *words]
+
+    def _builds(self) -> list[Any]:
+        return list(self._api.call("GET", self.pods.path)["items"])
+
+    def remove(self) -> None:
+        self._ended.set()
+        root = f"/apis/build.openshift.io/v1/namespaces/{self.pods.namespace}"
+        for kind in ("builds", "buildconfigs"):
+            for each in self._api.call("GET", f"{root}/{kind}")["items"]:
+                self._api.call("DELETE", f"{root}/{kind}/{each['metadata']['name']}")
+
+
+def give_image(cluster: Cluster) -> None:
+    """The node has the image of the buildroot."""
+    cluster.import_image(buildroot_image.provide(cluster.places))
