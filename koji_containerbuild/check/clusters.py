@@ -18,14 +18,16 @@ from koji_containerbuild.check.rights import rights
 from koji_containerbuild.config import Config
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.engines.api import Api, ApiError
+from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.engines.permissions import OF_ENGINE, TOO_MUCH
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.registry.client import Registry
 from koji_containerbuild.rules.manifests import goarch
 
 PATIENCE = 15.0  # seconds for an answer
 MANIFESTS = "fedora-infra/{engine}/{file}"
-BUILDS = "build.openshift.io/v1"
+_HISTORY = ("successfulBuildsHistoryLimit", "failedBuildsHistoryLimit")  # OpenShift's default is 5
+LEAST_HISTORY = 100  # builds: more than end before a builder has looked
 
 
 def check_clusters(config: Config, registry: Registry) -> Iterator[Fact]:
@@ -138,7 +140,7 @@ class _Cluster:
             yield self._image(cluster.image, cluster.arches)
         else:
             for arch in cluster.arches:
-                yield from self._build_config(api, arch)
+                yield from self._build_config(arch)
         for arch in cluster.arches:
             yield self._nodes(api, arch)
 
@@ -212,21 +214,26 @@ class _Cluster:
             what, said, f"kubectl -n {namespace} get rolebindings -o wide, and take it out"
         )
 
-    def _build_config(self, api: Api, arch: str) -> Iterator[Fact]:
-        name = self.cluster.build_config.format(arch=arch.replace("_", "-"))
-        what = self._of(f"the BuildConfig {name} is as it should be")
+    def _build_config(self, arch: str) -> Iterator[Fact]:
+        what = self._of(f"there is a BuildConfig for {arch}, as it should be")
         mend = self._apply("70-buildconfigs.yaml")
+        engine = OpenShiftEngine(self.name, self.cluster)
         try:
-            path = api.path(BUILDS, "buildconfigs", name)
-            spec = api.call("GET", path, patience=PATIENCE).get("spec") or {}
-        except ApiError as error:
+            spec = engine.config_of(arch)["spec"]
+        except ContainerBuildError as error:
             yield wrong(what, error.what, mend)
             return
+        finally:
+            engine.close()
         custom = (spec.get("strategy") or {}).get("customStrategy")
-        if spec.get("runPolicy") != "Parallel":
-            yield wrong(what, f"Its runPolicy is {spec.get('runPolicy')}, not Parallel.", mend)
-        elif not custom:
+        limits = {name: spec.get(name, 5) for name in _HISTORY}
+        if not custom:
             yield wrong(what, "Its strategy is not Custom.", mend)
+        elif min(limits.values()) < LEAST_HISTORY:
+            told = ", ".join(f"{name} {value}" for name, value in limits.items())
+            yield wrong(
+                what, f"Builds are deleted before anybody sees how they ended: {told}.", mend
+            )
         else:
             yield ok(what)
             image = custom.get("from") or {}

@@ -248,8 +248,11 @@ def test_an_openshift_with_the_objects_of_the_example_is_all_right(
             fake.objects[f"{path}/{each['metadata']['name']}"] = each
         found = facts(fake, section, registry)
         assert "WRONG" not in states(found)
-        assert found["the BuildConfig koji-containerbuild-x86-64 is as it should be"].state == "OK"
-        for each in fake.objects.values():
-            each["spec"]["runPolicy"] = "Serial"
-        wrong = states(facts(fake, section, registry))["WRONG"]
-    assert wrong == ["the BuildConfig koji-containerbuild-x86-64 is as it should be"]
+        what = "there is a BuildConfig for x86_64, as it should be"
+        assert found[what].state == "OK"
+        for key, value in (("successfulBuildsHistoryLimit", 5), ("runPolicy", "Serial")):
+            for each in fake.objects.values():
+                each["spec"][key] = value
+            assert states(facts(fake, section, registry))["WRONG"] == [what]
+        fake.objects.clear()
+        assert states(facts(fake, section, registry))["WRONG"] == [what]

@@ -26,6 +26,7 @@ KINDS: Mapping[str, tuple[str, str]] = {  # group and name of the resource
     "Role": ("rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
     "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+    "BuildConfig": ("build.openshift.io/v1", "buildconfigs"),
 }
 
 
@@ -49,9 +50,13 @@ def apply(cluster: Cluster, *files: str) -> None:
     """kubectl apply --server-side --force-conflicts"""
     for file in files:
         for found in read(file):
+            path = path_of(found)
+            if found["kind"] == "BuildConfig":  # the emulation knows no apply
+                cluster.api.call("POST", path.rpartition("/")[0], found)
+                continue
             cluster.api.call(
                 "PATCH",
-                path_of(found),
+                path,
                 found,
                 params={"fieldManager": "admin", "force": "true"},
                 content_type="application/apply-patch+yaml",
@@ -62,6 +67,15 @@ def apply_all(cluster: Cluster) -> None:
     """In the order of the README."""
     files = sorted((INFRA / "kubernetes").glob("*.yaml"))
     apply(cluster, *(f"kubernetes/{path.name}" for path in files))
+    apply(cluster, "kubernetes/registry-secret.yaml.example")
+
+
+def apply_all_of_openshift(cluster: Cluster) -> None:
+    """The same for an OpenShift."""
+    common = ("10-namespace", "20-accounts", "40-limits", "50-network-policy")
+    apply(cluster, *(f"kubernetes/{name}.yaml" for name in common))
+    files = sorted((INFRA / "openshift").glob("*.yaml"))
+    apply(cluster, *(f"openshift/{path.name}" for path in files))
     apply(cluster, "kubernetes/registry-secret.yaml.example")
 
 
