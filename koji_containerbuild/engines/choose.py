@@ -11,6 +11,7 @@ from koji_containerbuild.engines.base import Engine
 from koji_containerbuild.engines.clusters import ClusterEngine, Clusters
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
+from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.errors import ConfigError
 
 
@@ -28,7 +29,7 @@ def choose(config: Config, config_path: Path) -> Engine:
 
 
 def cluster(name: str, section: ClusterConfig, patience: float) -> ClusterEngine:
-    """The engine of one section [cluster NAME]. Raises ConfigError."""
-    if section.engine == "kubernetes":
-        return KubernetesEngine(name, section, patience=patience)
-    raise ConfigError(f"The engine {section.engine} of [cluster {name}] is not there yet.")
+    """The engine of one section [cluster NAME]. Raises ServiceError."""
+    if section.engine == "openshift":
+        return OpenShiftEngine(name, section)
+    return KubernetesEngine(name, section, patience=patience)

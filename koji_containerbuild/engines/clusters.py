@@ -19,6 +19,7 @@ from koji_containerbuild.engines.streams import Item, Reader
 from koji_containerbuild.errors import ServiceError
 
 TURN = 64  # news of one cluster before it is the next one's turn
+SETTLED = 2.0  # seconds after a change
 LOOK = 60.0  # seconds: a cluster with which we have lost touch is asked again
 
 
@@ -253,7 +254,7 @@ class _Room:
         self._engines = [engine for engine in engines if engine.cluster.max_builds]
         self._items: queue.Queue[Item] = queue.Queue(64)
         self._readers: list[Reader] = []
-        self._looked = 0.0
+        self._next = 0.0  # when it is worth asking though nobody told us so
 
     def may_have_changed(self, seconds: float) -> bool:
         """Waits at most so long."""
@@ -261,17 +262,17 @@ class _Room:
             self._readers = [engine.changes(self._items) for engine in self._engines]
             for reader in self._readers:
                 reader.start()
-            self._looked = time.monotonic()
+            self._next = time.monotonic() + LOOK
         try:
             self._items.get(timeout=seconds) if seconds else self._items.get_nowait()
         except queue.Empty:
-            return time.monotonic() - self._looked > LOOK and self._look()
+            if time.monotonic() < self._next:
+                return False
+            self._next = time.monotonic() + LOOK
+            return True
         while not self._items.empty():
             self._items.get_nowait()
-        return self._look()
-
-    def _look(self) -> bool:
-        self._looked = time.monotonic()
+        self._next = time.monotonic() + SETTLED  # a pod's end is known before its job's
         return True
 
     def close(self) -> None:

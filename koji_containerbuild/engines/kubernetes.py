@@ -20,11 +20,10 @@ from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.objects import Run
 from koji_containerbuild.engines.pod_state import busy
 from koji_containerbuild.engines.runs import State
-from koji_containerbuild.engines.streams import Item, Watch
+from koji_containerbuild.engines.streams import WATCHED, Item, Watch
 from koji_containerbuild.errors import ServiceError
 
 JOBS = "batch/v1"
-WATCHED = 3600.0  # seconds of one connection
 QUICK = 2.0  # seconds for a request of a task that is about to be ended
 EXISTS, MISSING = 409, 404  # HTTP
 
@@ -122,7 +121,7 @@ class KubernetesEngine:
     def changes(self, items: queue.Queue[Item]) -> Watch:
         """What tells, once it is started, that something about that number may have changed."""
         select = {"labelSelector": f"{objects.MANAGED}={objects.OURS}"}
-        return Watch(self._api, items, self._api.path(JOBS, "jobs"), select, WATCHED)
+        return Watch(self._api, items, self._api.path("v1", "pods"), select, WATCHED)
 
     # -- what is in the cluster
 

@@ -9,26 +9,24 @@ Why so: docs/adr/0012-openshift-builds.md.
 
 from __future__ import annotations
 
+import queue
 import random
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Optional
 
 from koji_containerbuild.config.cluster import ClusterConfig
-from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.contract.plan_text import ARCH, PIECE, to_variables
 from koji_containerbuild.engines import objects, pods
 from koji_containerbuild.engines.api import Api, ApiError
 from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.build_objects import BUILD, GROUP, of_builds, request, state_of
 from koji_containerbuild.engines.objects import Run
 from koji_containerbuild.engines.pod_state import busy
 from koji_containerbuild.engines.runs import State
-from koji_containerbuild.errors import BadRequest, ConfigError, ServiceError
+from koji_containerbuild.engines.streams import WATCHED, Item, Watch
+from koji_containerbuild.errors import ConfigError, ServiceError
 
-GROUP = "build.openshift.io/v1"
 CONTAINER = "custom-build"  # OpenShift's name for it
-BUILD = "openshift.io/build.name"  # label of a pod; it has no other
-ENDED = ("Complete", "Failed", "Error")
 QUICK = 2.0  # seconds for a request of a task that is about to be ended
 CROWDED = 60.0  # seconds that others may be quicker in beginning Builds
 REFUSED, MISSING, CONFLICT = 400, 404, 409  # HTTP
@@ -62,9 +60,15 @@ class OpenShiftEngine:
             runs.start(arch)
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
+        return self.follow_arches(job, job.plan.arches, beat)
+
+    def follow_arches(self, job: Job, arches: Collection[str], beat: float) -> Iterator[News]:
+        """As follow, but only these."""
         runs = self._jobs.setdefault(job.name, _Runs(self, job))
+        for arch in set(arches) - set(runs.arches()):  # another process has started it
+            runs.start(arch)
         self.api.close()  # nothing is asked for as long as it takes
-        return pods.follow(runs, beat)
+        return pods.follow(runs, beat, arches)
 
     def cancel(self, name: str) -> None:
         runs = self._jobs.get(name)
@@ -98,6 +102,19 @@ class OpenShiftEngine:
     def names(self) -> Collection[str]:
         """By our own label: a BuildConfig may overrule those that others use, too."""
         return sorted({_labels(build)[objects.JOB] for build in self._list("builds", objects.JOB)})
+
+    def here(self, name: str) -> Collection[str]:
+        """The arches of a job that there are. Raises ServiceError."""
+        return {_labels(build).get(objects.ARCH, "") for build in self.found(name)}
+
+    def busy(self) -> int:
+        """How many images are being built, of all jobs. Raises ServiceError."""
+        return sum(state_of(build) == "runs" for build in self._list("builds", objects.JOB))
+
+    def changes(self, items: queue.Queue[Item]) -> Watch:
+        """What tells, once it is started, that something about that number may have changed."""
+        select = {"labelSelector": BUILD}
+        return Watch(self.api, items, self.api.path("v1", "pods"), select, WATCHED)
 
     # -- what is in the cluster
 
@@ -228,7 +245,7 @@ class _Runs:
 
     def cancel(self) -> None:
         """What has ended by itself is not cancelled by that."""
-        self._told_to_end = True
+        self._told_to_end = not self.over
         for arch, meta in self._builds.items():
             if arch not in self._ended:
                 self._engine.end(meta["name"])
@@ -275,50 +292,6 @@ class _Runs:
 
     def ended(self, arch: str) -> None:
         self._ended.add(arch)
-
-
-def request(run: Run, plan: BuildPlan, config: str, version: int) -> dict[str, Any]:
-    """What makes the next Build of a BuildConfig, if `version` is that of its last one.
-
-    Raises BadRequest when the plan is too large: OpenShift puts the whole Build, with the plan in
-    it, into one more variable, BUILD, and Linux lets a variable have 128 KiB.
-    """
-    text = plan.to_json()
-    variables = to_variables(text)
-    if len(variables) > 1:
-        raise BadRequest(
-            f"The plan of this build has {len(text.encode())} bytes, packed "
-            f"{sum(map(len, variables.values()))}; OpenShift takes {PIECE}.",
-            do="Use fewer source files, or shorter .repo files.",
-        )
-    variables = {**variables, ARCH: run.arch}
-    return {
-        "apiVersion": GROUP,
-        "kind": "BuildRequest",
-        "metadata": {
-            "name": config,
-            "labels": run.labels,
-            "annotations": {objects.PLAN: objects.plan_hash(text)},
-        },
-        "env": [{"name": name, "value": value} for name, value in variables.items()],
-        "lastVersion": version,
-        "triggeredBy": [{"message": f"{run.job}: {plan.nvr}"}],
-    }
-
-
-def of_builds(names: Sequence[str]) -> str:
-    """The label selector of their pods."""
-    return f"{BUILD} in ({','.join(names)})"
-
-
-def state_of(build: Mapping[str, Any]) -> State:
-    """Source: phases and reasons of BuildStatus in build.openshift.io/v1."""
-    status = build.get("status") or {}
-    if status.get("phase") in ENDED:
-        return "gone" if status.get("reason") == "BuildPodDeleted" else "ended"
-    if status.get("cancelled") or status.get("phase") == "Cancelled":
-        return "cancelled"
-    return "gone" if build["metadata"].get("deletionTimestamp") else "runs"
 
 
 def _adoptable(build: Mapping[str, Any], plan_hash: str) -> bool:

@@ -20,6 +20,7 @@ from koji_containerbuild.contract.frames import Read, Unframer
 from koji_containerbuild.engines.api import Api, ApiError, Stream
 from koji_containerbuild.errors import ServiceError
 
+WATCHED = 3600.0  # seconds of one connection, where no build's end limits it
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two connections
 LONGEST_LINE = 8 * 1024 * 1024  # bytes of an object
 GONE = 410  # HTTP: what was missed is not known any more
