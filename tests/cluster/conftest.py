@@ -11,7 +11,6 @@ from koji_containerbuild.devstack.cluster import buildroot_image
 from koji_containerbuild.devstack.cluster.cluster import Cluster
 from koji_containerbuild.devstack.stack import Stack
 from tests.cluster import admin
-from tests.cluster.forward import forwarded
 from tests.cluster.pods import Pods
 from tests.cluster.site import Site
 
@@ -41,10 +40,5 @@ def image(cluster: Cluster) -> str:
 
 
 @pytest.fixture
-def site(cluster: Cluster, stack: Stack, pods: Pods, image: str) -> Iterator[Site]:
-    ports = [int(place.rpartition(":")[2].split("/")[0]) for place in (
-        stack.addresses.registry, stack.addresses.git, stack.addresses.hub)]  # fmt: skip
-    node = cluster.node_ip
-    with forwarded(node, ports[0]) as registry, forwarded(node, ports[1]) as git:
-        with forwarded(node, ports[2]) as hub:
-            yield Site(pods, stack, registry, git, hub)
+def site(stack_for_pods: Stack, pods: Pods, image: str) -> Site:
+    return Site(pods, stack_for_pods)

@@ -9,7 +9,6 @@ from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.devstack.stack import Stack
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.registry.client import Registry
-from koji_containerbuild.rules.pullspec import Pullspec
 from tests.cluster.pods import Pods
 from tests.fakes.plans import PLAN
 from tests.stack.builds import unique_name
@@ -20,30 +19,22 @@ PLACE = "/run/koji-containerbuild"
 
 @dataclass(frozen=True)
 class Site:
-    """Pods, and the devstack as they see it."""
+    """Pods, and a devstack that they reach."""
 
     pods: Pods
     stack: Stack
-    registry: str
-    git: str
-    hub: str
+
+    @property
+    def registry(self) -> str:
+        return self.stack.addresses.registry
 
     def built(self, more: str) -> BuildPlan:
         """A plan whose image searches, and does something more."""
         name = unique_name("container/search")
         sources = files(f"{self.registry}/demo/base:1", f"{PLACE}/registry/auth.json", more)
         commit = self.stack.git.create(name, sources)
-        url = f"git://{self.git}/{name}.git"
-        source = replace(PLAN.source, url=url, commit=commit.sha, branch=commit.branch)
+        source = replace(PLAN.source, url=commit.url, commit=commit.sha, branch=commit.branch)
         return searching_plan(self.registry, source)
 
     def open_registry(self) -> Registry:
-        return open_registry(
-            Config(registry=RegistryConfig(url=self.stack.addresses.registry, insecure=True))
-        )
-
-    def repository_of(self, plan: BuildPlan) -> Pullspec:
-        """As it is called out here."""
-        return replace(
-            Pullspec.parse(plan.destination.repository), registry=self.stack.addresses.registry
-        )
+        return open_registry(Config(registry=RegistryConfig(url=self.registry, insecure=True)))
