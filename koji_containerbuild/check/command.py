@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,12 +27,16 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    count = sum(fact.state == "WRONG" for fact in facts)
     if given.json:
         print(json.dumps([fact.as_dict() for fact in facts], indent=1, ensure_ascii=False))
     else:
-        print("Nothing is wrong." if not count else f"{count} of {len(facts)} are wrong.")
-    return 1 if count else 0
+        print(_summary(facts))
+    return 1 if any(fact.state == "WRONG" for fact in facts) else 0
+
+
+def _summary(facts: Sequence[Fact]) -> str:
+    counts = Counter(fact.state for fact in facts)
+    return f"{len(facts)} lines: {counts['WRONG']} wrong, {counts['NOT TRIED']} not tried."
 
 
 def check(given: argparse.Namespace) -> Iterator[Fact]:

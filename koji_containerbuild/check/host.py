@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from koji_containerbuild.check.fact import Fact, not_tried, ok, wrong
-from koji_containerbuild.config import Config
+from koji_containerbuild.config import CLUSTERS, Config
 from koji_containerbuild.errors import ConfigError
 from koji_containerbuild.koji_api.kojid_conf import KojidConf, read
 
@@ -92,8 +92,12 @@ def check_host(config: Config) -> Iterator[Fact]:
     yield _writable("work_dir", config.builder.work_dir)
     for name in OF_TASKS:
         yield _program(name)
-    if config.builder.engine == "local":
+    engine = config.builder.engine
+    if engine == "local":
         yield from _local(config)
+    elif engine != CLUSTERS:
+        mend = f"Write engine = local or {CLUSTERS} in [builder]."
+        yield wrong("builds run somewhere", f"There is no engine '{engine}'.", mend)
 
 
 def _local(config: Config) -> Iterator[Fact]:

@@ -99,3 +99,8 @@ def test_a_builder_that_has_others_build_needs_no_buildah(tmp_path: Path):
     config = Config(builder=BuilderConfig(engine="clusters", work_dir=tmp_path))
     assert "buildah is installed" not in by_name(config)
     assert by_name(config)["git is installed"].state == "OK"
+
+
+def test_an_engine_that_there_is_not_is_wrong(tmp_path: Path):
+    config = Config(builder=BuilderConfig(engine="cluster", work_dir=tmp_path))
+    assert by_name(config)["builds run somewhere"].said == "There is no engine 'cluster'."

@@ -10,6 +10,7 @@ import pytest
 from koji_containerbuild.check.fact import Fact
 from koji_containerbuild.check.hub import HubAnswers, check_hub, of_answers, of_targets
 from koji_containerbuild.config import ArtifactsConfig, BuilderConfig, Config
+from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.koji_api.kojid_conf import KojidConf
 from tests.fakes.koji_session import FakeKojiSession
 
@@ -83,6 +84,15 @@ def test_a_target_that_the_configuration_names_must_have_arches_and_a_repo():
     session.arches = ""
     *_, last = of_targets(GOOD.targets, config, session)
     assert (last.state, last.mend) == ("WRONG", "koji edit-tag f43-build --arches x86_64")
+
+
+def test_an_arch_of_the_build_tag_that_no_cluster_has_is_wrong():
+    session = FakeKojiSession()
+    session.getBuildConfig = lambda tag: {"arches": "x86_64 s390x"}  # type: ignore[method-assign]
+    builder = BuilderConfig(engine="clusters", allowed_targets=("f43",))
+    config = Config(builder=builder, clusters={"one": ClusterConfig(arches=("x86_64", "aarch64"))})
+    *_, last = of_targets(GOOD.targets, config, session)
+    assert (last.state, "No cluster has s390x," in last.said) == ("WRONG", True)
 
 
 def test_patterns_that_no_target_fits_are_wrong():

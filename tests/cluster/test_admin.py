@@ -94,6 +94,12 @@ def test_a_token_that_was_taken_back_is_found(applied: Cluster, section: Cluster
     assert list(wrong(facts(section))) == ["it knows the builder"]
 
 
+def test_a_cluster_with_another_ca_is_found(section: ClusterConfig, certificate: Path):
+    found = facts(dataclasses.replace(section, ca_file=str(certificate)))
+    assert list(wrong(found)) == ["it answers over TLS"]
+    assert "certificate verify failed" in found["it answers over TLS"].said
+
+
 def test_an_admin_sees_what_the_builder_may_not_and_may_too_much(
     applied: Cluster, section: ClusterConfig
 ):
