@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines.base import Job, News
-from koji_containerbuild.engines.openshift import OpenShiftEngine, state_of
+from koji_containerbuild.engines import choose
+from koji_containerbuild.engines.base import Engine, Job, News
+from koji_containerbuild.engines.build_objects import state_of
+from koji_containerbuild.engines.clusters import Clusters
+from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.errors import BadRequest, ConfigError, ServiceError
 from tests.fakes.kubernetes_node import QUOTA
 from tests.fakes.openshift import FakeOpenShift
@@ -59,7 +62,7 @@ def end(engine: OpenShiftEngine, of: Job) -> Outcome:
     return next(news.outcome for news in engine.follow(of, BEAT) if news.outcome)
 
 
-def until(engine: OpenShiftEngine, of: Job, text: bytes) -> None:
+def until(engine: Engine, of: Job, text: bytes) -> None:
     said = b""
     for news in engine.follow(of, BEAT):
         said += news.log
@@ -316,3 +319,25 @@ def test_no_secret_is_made_and_none_is_asked_for(fake_openshift: FakeOpenShift, 
     engine.start(waits())
     until(engine, waits(), b"hello")
     assert not [what for what in fake_openshift.asked if re.search("secrets|configmaps", what)]
+
+
+def test_a_build_that_finds_no_room_waits_until_there_is(
+    fake_openshift: FakeOpenShift, engines: Engines, tmp_path: Path
+):
+    first = job("kcb-1", x86_64=[["say", "hello\n"], ["wait", str(tmp_path / "go")]])
+    second = job("kcb-2", x86_64=[["say", "second\n"]])
+    one, other = (Clusters([engines(max_builds=1)]) for _ in range(2))
+    one.start(first)
+    until(one, first, b"hello")
+    other.start(second)
+    said = b""
+    for news in other.follow(second, BEAT):
+        said += news.log
+        if news.note:
+            assert news.note == "It waits for room in the cluster one (1 at once)."
+            (tmp_path / "go").touch()
+    assert said == b"second\n"
+
+
+def test_a_section_of_builder_conf_says_that_it_is_an_openshift(fake_openshift: FakeOpenShift):
+    assert isinstance(choose.cluster("one", fake_openshift.config(), 5.0), OpenShiftEngine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.engines.permissions import OF_ENGINE, Permission
+from koji_containerbuild.engines.streams import Change, Item
 from tests.fakes import buildroot_program
 from tests.fakes.kubernetes import FakeKubernetes, Refusal
 from tests.fakes.kubernetes_node import QUOTA
@@ -111,6 +113,21 @@ def what_a_sweep_does(place: Place) -> None:
     assert engine.remove("kcb-2", 20)
 
 
+def a_build_that_waits_for_room(place: Place) -> None:
+    engine, one = place.engine(), job("kcb-4", ["say", "x"], ["wait", "/no/such/file"])
+    engine.start(one)
+    assert engine.busy() == 1
+    assert list(engine.here("kcb-4")) == ["x86_64"]
+    items: queue.Queue[Item] = queue.Queue()
+    watch = engine.changes(items)
+    watch.start()
+    while not isinstance(items.get(timeout=20).what, Change):
+        continue
+    watch.stop()
+    engine.cancel("kcb-4")
+    assert engine.remove("kcb-4", 20)
+
+
 def a_build_that_does_not_start(place: Place) -> None:
     """While the cluster forgets what was, so that all has to be looked at anew."""
     place.cluster.node.trouble = QUOTA
@@ -134,5 +151,6 @@ def test_an_engine_with_the_role_gets_along_and_uses_every_verb_of_it(place: Pla
     a_build_from_begin_to_end(place)
     a_build_whose_task_is_started_again(place)
     what_a_sweep_does(place)
+    a_build_that_waits_for_room(place)
     a_build_that_does_not_start(place)
     assert place.asked == place.needed

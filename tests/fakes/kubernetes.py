@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise refusal
             if self.cluster.other and url.path.startswith(OTHERS):
                 given = json.loads(body) if body else {}
-                self._say(*self.cluster.other(self.command, url.path, params, given))
+                self._pass_on(*self.cluster.other(self.command, url.path, params, given))
             elif match["sub"] == "/log":
                 self._log(name, params)
             elif verb == "WATCH":
@@ -243,6 +243,15 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "DELETE":
                 node.deleted(kind, found_one)
             return copy.deepcopy(found_one)
+
+    def _pass_on(self, code: int, found: Object | Iterator[bytes]) -> None:
+        if isinstance(found, dict):
+            self._say(code, found)
+            return
+        self._begin()
+        for line in found:
+            self._chunk(line)
+        self._chunk(b"")
 
     def _begin(self) -> None:
         self.send_response(200)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,12 @@ class FakeOpenShift(FakeKubernetes):
 
     def _ask(
         self, method: str, path: str, params: dict[str, str], body: Object
-    ) -> tuple[int, Object]:
+    ) -> tuple[int, Object | Iterator[bytes]]:
         if method == "POST":
             check(body)
         answer = self.api.answer(Call(method, path, params, body, MERGE))
+        if answer.lines is not None:
+            return answer.code, answer.lines
         if answer.body.get("kind", "Status") != "Status":
             check(answer.body)
         return answer.code, answer.body

@@ -83,8 +83,13 @@ class Store:
         return {"kind": kind, "apiVersion": GROUP, "metadata": meta, "items": items}
 
     def watch(self, resource: str, namespace: str, params: Mapping[str, str]) -> Iterator[bytes]:
-        """Lines of JSON, one event each, from a version on, for some time."""
+        """Lines of JSON, one event each, for some time: what is there, or came after a version."""
         since = int(params.get("resourceVersion") or 0)
+        if not since:
+            there = self.list(resource, namespace, params.get("labelSelector", ""))
+            since = int(there["metadata"]["resourceVersion"])
+            for each in there["items"]:
+                yield json.dumps({"type": "ADDED", "object": each}).encode() + b"\n"
         deadline = time.monotonic() + float(params.get("timeoutSeconds") or 300)
         while time.monotonic() < deadline:
             with self.changed:
