@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Collection, Iterator, Sequence
-from typing import Optional, Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Optional, Protocol, TypeVar
 
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.outcome import Failure, Outcome
@@ -18,6 +18,7 @@ from koji_containerbuild.engines.pods import AWAY
 from koji_containerbuild.engines.streams import Item, Reader
 from koji_containerbuild.errors import ServiceError
 
+T = TypeVar("T")
 TURN = 64  # news of one cluster before it is the next one's turn
 SETTLED = 2.0  # seconds after a change
 LOOK = 60.0  # seconds: a cluster with which we have lost touch is asked again
@@ -86,26 +87,27 @@ class Clusters:
         placed = self._jobs.get(name)
         if placed:
             placed.waiting.clear()
-        self._each([engine for engine, _ in placed.there] if placed else self._engines, name)
+        self._each(name, lambda engine: engine.cancel(name))
 
-    @staticmethod
-    def _each(engines: Collection[ClusterEngine], name: str) -> None:
+    def _each(self, name: str, ask: Callable[[ClusterEngine], T]) -> list[T]:
+        """Of those that have the job, or may have it. Raises ServiceError after the last one."""
+        placed = self._jobs.get(name)
         trouble: Optional[ServiceError] = None
-        for engine in engines:
+        answers = []
+        for engine in [engine for engine, _ in placed.there] if placed else self._engines:
             try:
-                engine.cancel(name)
+                answers.append(ask(engine))
             except ServiceError as error:  # the others are told all the same
                 trouble = error
         if trouble:
             raise trouble
+        return answers
 
     def remove(self, name: str, patience: float) -> bool:
-        placed = self._jobs.get(name)
-        engines = [engine for engine, _ in placed.there] if placed else self._engines
-        over = [engine.remove(name, patience) for engine in engines]
-        if all(over):
-            self._jobs.pop(name, None)
-        return all(over)
+        if not all(self._each(name, lambda engine: engine.remove(name, patience))):
+            return False
+        self._jobs.pop(name, None)
+        return True
 
     def names(self) -> Collection[str]:
         """Of those that answer; raises ServiceError when none does."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from koji_containerbuild.devstack.cluster.cluster import Cluster
+from koji_containerbuild.engines import objects
+from tests.cluster.kubernetes_site import KubernetesSite
 from tests.cluster.openshift_site import OpenShiftSite, give_image
 from tests.cluster.pods import Pods
 from tests.fakes.kubernetes import FakeKubernetes
@@ -40,6 +42,19 @@ def cluster_with_image(cluster: Cluster) -> Cluster:
     """A real cluster; its node has the image of the buildroot."""
     give_image(cluster)
     return cluster
+
+
+@pytest.fixture
+def real_kubernetes(
+    cluster_with_image: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[KubernetesSite]:
+    """A real cluster, whose one node is taken for one of each arch; pods play the plan."""
+    monkeypatch.setitem(objects.GO_ARCH, "aarch64", "amd64")
+    pods = Pods(cluster_with_image, f"test-{secrets.token_hex(4)}")
+    site = KubernetesSite(pods, tmp_path)
+    yield site
+    site.close()
+    pods.remove()
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
 from koji_containerbuild.errors import ServiceError
+from tests.cluster.kubernetes_site import PROGRAM as REAL_PROGRAM
+from tests.cluster.kubernetes_site import KubernetesSite
 from tests.cluster.openshift_site import OpenShiftSite
 from tests.fakes import buildroot_program
 from tests.fakes.engine import FakeEngine
@@ -38,10 +40,13 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "jobs"
 
 
-REAL = pytest.param("openshift on a real cluster", marks=pytest.mark.cluster)
+REAL = [
+    pytest.param(f"{name} on a real cluster", marks=pytest.mark.cluster)
+    for name in ("kubernetes", "openshift")
+]
 
 
-@pytest.fixture(params=["fake", "local", "kubernetes", "openshift", REAL])
+@pytest.fixture(params=["fake", "local", "kubernetes", "openshift", *REAL])
 def engine(
     request: pytest.FixtureRequest, jobs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
@@ -54,6 +59,9 @@ def engine(
     elif request.param == "openshift":
         openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
         engine = OpenShiftEngine("one", openshift.config())
+    elif request.param == "kubernetes on a real cluster":
+        real: KubernetesSite = request.getfixturevalue("real_kubernetes")
+        engine = KubernetesEngine("one", real.config(), REAL_PROGRAM)
     elif request.param == "openshift on a real cluster":
         site: OpenShiftSite = request.getfixturevalue("real_openshift")
         engine = OpenShiftEngine("one", site.config())
@@ -73,6 +81,9 @@ def kill(request: pytest.FixtureRequest, engine: Engine, jobs: Path) -> Kill:
     """End an arch of a job without giving it a say."""
     if isinstance(engine, FakeEngine):
         return engine.kill
+    if "real_kubernetes" in request.fixturenames:
+        real: KubernetesSite = request.getfixturevalue("real_kubernetes")
+        return lambda name, arch: real.kill(arch)
     if isinstance(engine, KubernetesEngine):
         cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
         return lambda name, arch: cluster.node.kill(arch)

@@ -3,8 +3,9 @@
     say TEXT      write a text to the log          bytes HEX     write these bytes
     fill N        write N bytes                    wait PATH     until that file exists
     chatter       write without end                crash         end without a word
-    fail CAUSE    end with a failure           talk N        write N lines, two seconds long
-    shout TEXT    write past the log           again PATH    wait, unless this was done before
+    fail CAUSE    end with a failure               talk N [S]    write N lines in S seconds, or two
+    shout TEXT    write past the log               again PATH    wait, unless this was done before
+    eat           use memory without end
 
 It ends with a success if nothing else is said, and as cancelled when it is told to end. The local
 engine runs it as a process, the fake engine in a thread.
@@ -33,7 +34,7 @@ class Crash(Exception):
     pass
 
 
-def play(  # noqa: C901
+def play(  # noqa: C901, PLR0912
     script: list[list[Any]], write: Callable[[bytes], None], check: Callable[[], None]
 ) -> str:
     """The cause of a failure, or nothing. `check` raises when the program is told to end."""
@@ -49,7 +50,11 @@ def play(  # noqa: C901
         elif word == "talk":
             for number in range(value[0]):
                 write(b"line %d\n" % number)
-                time.sleep(2 / value[0])
+                time.sleep((value[1] if value[1:] else 2) / value[0])
+        elif word == "eat":
+            kept = [b""]
+            while kept:
+                kept.append(os.urandom(1024 * 1024))
         elif word == "again":
             if not Path(value[0]).exists():
                 Path(value[0]).touch()
