@@ -93,12 +93,19 @@ offline_retry_interval = 2
     places.builder_conf.write_text(_builder_conf(places, ports))
 
 
+def clusters_conf(places: Places) -> Path:
+    """Sections of builder.conf that say in which clusters images are built; not there: here."""
+    return places.state / "clusters.conf"
+
+
 def _builder_conf(places: Places, ports: Ports) -> str:
+    clusters = clusters_conf(places)
+    engine = "clusters" if clusters.exists() else "local"
     registry = addresses(ports).registry
     lookaside = addresses(ports).lookaside
     return f"""\
 [builder]
-engine = local
+engine = {engine}
 work_dir = {places.state}/builder
 content_generator = koji-containerbuild
 [registry]
@@ -118,7 +125,7 @@ storage = {places.state}/containers
 network = host
 [labels]
 vendor = Demo
-"""
+{clusters.read_text() if clusters.exists() else ""}"""
 
 
 def _plugin_files(repo: Path) -> Iterable[Path]:

@@ -9,10 +9,12 @@ import pytest
 
 from koji_containerbuild.devstack.cluster import buildroot_image
 from koji_containerbuild.devstack.cluster.cluster import Cluster
+from koji_containerbuild.devstack.cluster.site import KojiSite
 from koji_containerbuild.devstack.stack import Stack
 from tests.cluster import admin
 from tests.cluster.pods import Pods
 from tests.cluster.site import Site
+from tests.stack.builds import Builds
 
 
 @pytest.fixture
@@ -42,3 +44,18 @@ def image(cluster: Cluster) -> str:
 @pytest.fixture
 def site(stack_for_pods: Stack, pods: Pods, image: str) -> Site:
     return Site(pods, stack_for_pods)
+
+
+@pytest.fixture(scope="session")
+def koji_site(cluster: Cluster, stack_for_pods: Stack) -> Iterator[KojiSite]:
+    """A Koji whose images are built in the cluster, by Kubernetes Jobs."""
+    made = KojiSite(stack_for_pods, cluster)
+    made.up("kubernetes")
+    yield made
+    made.leave()
+
+
+@pytest.fixture(scope="session")
+def builds(koji_site: KojiSite) -> Builds:
+    """Asks for container builds in the cluster."""
+    return Builds(koji_site.stack)
