@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
@@ -59,7 +60,7 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
 
 def _record(kind: Any, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), "an object", where)
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {field.name: field for field in dataclasses.fields(kind)}
     for name in value.keys() - known.keys():
         raise NotThisRecord(f"{where} has an unknown field {name}")
@@ -68,6 +69,11 @@ def _record(kind: Any, value: Any, where: str) -> Any:
         return kind(**given)
     except TypeError as error:
         raise NotThisRecord(f"{where}: {error}") from error
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _expect(right: bool, what: str, where: str) -> None:

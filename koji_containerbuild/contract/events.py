@@ -51,7 +51,7 @@ class Event:
         if not match:
             return None
         try:
-            when = datetime.strptime(match["time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+            when = datetime.fromisoformat(match["time"].replace("Z", "+00:00"))
         except ValueError:  # the 30th of February
             return None
         return cls(
