@@ -24,6 +24,7 @@ from tests.bench.images import long_image, small_image
 from tests.bench.log_latency import log_latency
 from tests.bench.site import PACKAGE, Site
 from tests.bench.startup import builder_plugin, command_line
+from tests.bench.waiting import many_at_once
 
 GROUPS: dict[str, Callable[[Site], list[tuple[str, list[Figure]]]]] = {
     "small": small_image,
@@ -31,6 +32,7 @@ GROUPS: dict[str, Callable[[Site], list[tuple[str, list[Figure]]]]] = {
     "cli": command_line,
     "plugin": builder_plugin,
     "logs": log_latency,
+    "many": many_at_once,
 }
 
 

@@ -11,6 +11,7 @@ from koji_containerbuild.devstack.stack import Stack
 PACKAGE = "bench-container"
 BASE = "demo/base:1"
 LABELS = f'LABEL com.redhat.component="{PACKAGE}" name="demo/bench" version="1"\n'
+MARK = b"bench-asleep"  # a line of log: the RUN that follows only waits
 STEPS = 5  # RUN instructions in each Dockerfile
 
 
@@ -55,6 +56,11 @@ def small() -> str:
 def long(seconds: int) -> str:
     """Five RUN steps that sleep so long in all."""
     return _dockerfile(f"sleep {seconds / STEPS:g} && echo {{step}} > /step-{{step}}")
+
+
+def asleep(seconds: int) -> str:
+    """One RUN step that waits, once it has said so."""
+    return f"FROM {BASE}\n{LABELS}RUN echo {MARK.decode()}; sleep {seconds}\n"
 
 
 def talking(lines: int, pause: float) -> str:
