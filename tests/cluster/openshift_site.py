@@ -110,7 +110,7 @@ class OpenShiftSite:
 
     def kill(self, arch: str) -> None:
         """Its processes, without a word."""
-        for process in self._processes():
+        for process in self.processes():
             if f"PLAN_ARCH={arch}".encode() in process:
                 os.kill(int(process[0]), signal.SIGKILL)
 
@@ -118,7 +118,7 @@ class OpenShiftSite:
         """What a test makes in its folder is seen in the containers, too."""
         while not self._ended.wait(0.05):
             files = [path for path in self._folder.iterdir() if path.name == "go"]
-            for process in self._processes() if files else ():
+            for process in self.processes() if files else ():
                 for path in files:
                     there = Path(f"/proc/{int(process[0])}/root{path}")
                     try:
@@ -127,7 +127,7 @@ class OpenShiftSite:
                     except OSError:
                         continue  # it has ended
 
-    def _processes(self) -> Iterator[list[bytes]]:
+    def processes(self) -> Iterator[list[bytes]]:
         """Process id and environment of the containers of our pods."""
         names = [f"HOSTNAME={pod['metadata']['name']}".encode() for pod in self._builds()]
         for folder in Path("/proc").iterdir():
