@@ -339,6 +339,17 @@ def test_a_deleted_build_takes_its_pod_with_it(
     assert ask(api, "DELETE", "builds/image-x86-64-1").code == 404
 
 
+def test_a_deleted_config_takes_its_builds_with_it(
+    api: BuildApi, controller: Controller, pods: FakePods
+):
+    begun(api)
+    controller.look()
+    ask(api, "DELETE", "buildconfigs/image-x86-64")
+    controller.look()
+    assert not pods.pods
+    assert begun(api)["metadata"]["name"] == "image-x86-64-1"
+
+
 def test_what_a_build_is_made_of_does_not_change(api: BuildApi):
     begun(api)
     answer = ask(api, "PATCH", "builds/image-x86-64-1", {"spec": {"serviceAccount": "admin"}})

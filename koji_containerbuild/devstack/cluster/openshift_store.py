@@ -67,7 +67,13 @@ class Store:
             return copy.deepcopy(given)
 
     def remove(self, resource: str, found: Object) -> None:
+        """With the Builds of a BuildConfig, as the cluster's garbage collector would do."""
         with self.changed:
+            uid = found["metadata"]["uid"]
+            for build in self.all("builds") if resource == "buildconfigs" else ():
+                owners = build["metadata"].get("ownerReferences", ())
+                if any(owner["uid"] == uid for owner in owners):
+                    self.remove("builds", build)
             self._version += 1
             del self._objects[resource][found["metadata"]["namespace"], found["metadata"]["name"]]
             if resource == "builds":
