@@ -1,4 +1,5 @@
 # make demo        bring up a real Koji on this machine and build an image with it
+# make demo-cluster  the same with a real Kubernetes, which builds the image
 # make demo-down   end it (make demo-reset: and forget everything it knows)
 # make test        all tests, the ones on the real Koji and the real Kubernetes too
 # make lint        style and types
@@ -13,16 +14,21 @@ PYTHON := .venv/bin/python
 READY := .venv/ready
 TEST_STATE := $(CURDIR)/.state-test
 
-.PHONY: demo demo-down demo-reset test test-fast lint bench setup clean
+.PHONY: demo demo-cluster demo-down demo-reset test test-fast lint bench setup clean
 
 demo: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack demo
 
+demo-cluster: $(READY)
+	@$(PYTHON) -m koji_containerbuild.devstack cluster demo
+
 demo-down: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack down
+	@$(PYTHON) -m koji_containerbuild.devstack cluster down
 
 demo-reset: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack reset
+	@$(PYTHON) -m koji_containerbuild.devstack cluster reset
 
 test: lint
 	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "stack or cluster or not stack"

@@ -109,10 +109,9 @@ def stack_for_pods(cluster: Cluster) -> Iterator[object]:
 
     Its state is beside the cluster's: .state-cluster-koji.
     """
-    from koji_containerbuild.devstack.stack import Stack
+    from koji_containerbuild.devstack.cluster.site import koji_beside
 
-    state = cluster.places.state
-    the_stack = Stack(find_places(str(state.with_name(f"{state.name}-koji"))))
+    the_stack = koji_beside(cluster)
     ran_before = all(part.pid for part in the_stack.status())
     the_stack.up(host=cluster.node_ip)
     cluster.trust_registry(the_stack.addresses.registry)

@@ -21,8 +21,11 @@ PACKAGE = "hello-container"
 TARGET = "f43-container-candidate"
 
 
-def show(stack: Stack) -> None:
-    """Build the worked example on a stack that is up. Raises ServiceError when a step fails."""
+def show(stack: Stack, again: str = "make demo") -> None:
+    """Build the worked example on a stack that is up. Raises ServiceError when a step fails.
+
+    `again`: what somebody typed, and may type again.
+    """
     commit = example.commit(stack.git)
     _title("A packager builds an image")
     _run(_koji(stack, "container-build", "--wait", "--git-branch", "f43", TARGET, commit.source))
@@ -54,7 +57,7 @@ def show(stack: Stack) -> None:
     web = stack.addresses.web
     print(f"build   {web}/buildinfo?buildID={record['build_id']}")
     print(f"task    {web}/taskinfo?taskID={record['extra']['container_koji_task_id']}")
-    print("build again with `make demo`, end it all with `make demo-down`")
+    print(f"build again with `{again}`, end it all with `make demo-down`")
 
 
 def _packages(session: Any, build_id: int) -> None:

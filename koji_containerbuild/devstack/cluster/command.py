@@ -1,4 +1,4 @@
-"""The command: python -m koji_containerbuild.devstack cluster up|status|down|reset."""
+"""The command: python -m koji_containerbuild.devstack cluster up|demo|status|down|reset."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
+from koji_containerbuild.devstack import demo
 from koji_containerbuild.devstack.cluster import openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster, find_cluster_places
+from koji_containerbuild.devstack.cluster.site import KojiSite, koji_beside
 from koji_containerbuild.errors import ContainerBuildError
 
 DOWN = 3  # exit code of `status`, as systemctl's
@@ -28,11 +30,15 @@ def main(argv: Sequence[str]) -> int:
     try:
         if arguments.command == "up":
             _up(cluster, arguments.openshift)
+        elif arguments.command == "demo":
+            _demo(cluster, "openshift" if arguments.openshift else "kubernetes")
         elif arguments.command == "status":
             return _status(cluster)
         elif arguments.command == "down":
+            koji_beside(cluster).down()
             cluster.down()
         else:
+            koji_beside(cluster).reset()
             cluster.reset()
     except ContainerBuildError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,6 +56,14 @@ def _up(cluster: Cluster, openshift: bool) -> None:
         openshift_part.start(cluster)
     print(f"Up after {time.monotonic() - begin:.1f} s.\n")
     print(_addresses(cluster))
+
+
+def _demo(cluster: Cluster, engine: str) -> None:
+    stack = koji_beside(cluster)
+    print(f"Bringing up the cluster in {cluster.places.state}, a Koji in {stack.places.state}")
+    KojiSite(stack, cluster).up(engine, say=_say)
+    print(f"\nImages are built in the cluster, by the engine {engine}.")
+    demo.show(stack, again="make demo-cluster")
 
 
 def _status(cluster: Cluster) -> int:
@@ -82,9 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     what = {
         "up": "start what does not run; safe to repeat",
+        "demo": "up, with a Koji beside it, and build the worked example in the cluster",
         "status": f"what runs, and the addresses; exit code 0 if all is up, {DOWN} if not",
-        "down": "end all parts and all pods; what the cluster knows stays",
-        "reset": "end all parts and delete the state folder (the cache stays)",
+        "down": "end all parts and all pods, and the Koji beside it; what they know stays",
+        "reset": "end all parts and delete the state folders (the cache stays)",
     }
     for name, help_text in what.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
@@ -93,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help="state folder; default: $KCB_CLUSTER_STATE, else ./.state-cluster",
         )
-        if name == "up":
+        if name in ("up", "demo"):
             command.add_argument(
                 "--openshift",
                 action="store_true",

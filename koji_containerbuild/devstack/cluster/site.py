@@ -20,6 +20,7 @@ from koji_containerbuild.devstack.cluster import buildroot_image, openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster
 from koji_containerbuild.devstack.cluster.rest import Refused
 from koji_containerbuild.devstack.kojid import clusters_conf
+from koji_containerbuild.devstack.places import find_places
 from koji_containerbuild.devstack.stack import Stack
 from koji_containerbuild.devstack.up import timed
 from koji_containerbuild.errors import ServiceError
@@ -42,6 +43,12 @@ _RESOURCES: Mapping[str, str] = {
     "Secret": "secrets",
     "ServiceAccount": "serviceaccounts",
 }
+
+
+def koji_beside(cluster: Cluster) -> Stack:
+    """The devstack that pods of this cluster reach; its state is beside the cluster's."""
+    state = cluster.places.state
+    return Stack(find_places(str(state.with_name(f"{state.name}-koji"))))
 
 
 @dataclass(frozen=True)
