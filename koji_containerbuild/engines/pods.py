@@ -28,6 +28,7 @@ SILENT = 3.0  # seconds that a cluster may be away before users are told
 AWAY = 900.0  # seconds that it may be away before it is an error
 DENIED = 60.0  # the same when it says that we may not; right after its start it may do so
 LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
+HINDRANCES = ("BackOff", "ErrImageNeverPull", "NetworkNotReady")  # events that are no `Failed…`
 TAIL = 20  # lines
 ASK = 5.0  # seconds for a question about a build that has ended
 
@@ -200,11 +201,12 @@ class _Followed:
         arch.log_ended = arch.log_ended or said.ended
 
     def _event(self, arch: _Arch, event: Mapping[str, Any]) -> Iterator[News]:
-        """Of the object that gives no sign: its warnings are for the user."""
-        if event.get("type") == "Warning":
-            message = " ".join(str(event.get("message")).split())
-            arch.trouble = f"{event.get('reason')}: {message}"
-            yield from self._note(arch, str(event.get("reason")), arch.trouble)
+        """Of the object that gives no sign: its failures are for the user, other warnings not."""
+        reason = str(event.get("reason"))
+        if event.get("type") == "Warning" and ("Fail" in reason or reason in HINDRANCES):
+            message = " ".join(str(event.get("message")).split())[:1000]
+            arch.trouble = f"{reason}: {message}"
+            yield from self._note(arch, reason, arch.trouble)
 
     def _note(self, arch: _Arch, key: str, note: str) -> Iterator[News]:
         """Once for each kind of trouble."""

@@ -1,0 +1,186 @@
+"""What becomes of a build when a real cluster does not do what it should."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.kubernetes import KubernetesEngine
+from tests.cluster.kubernetes_site import PROGRAM, KubernetesSite
+from tests.cluster.pods import Pods, until
+from tests.fakes.plans import PLAN
+
+pytestmark = pytest.mark.cluster
+LINES = b"".join(b"line %d\n" % number for number in range(600))
+STAYS = [["say", "x"], ["wait", "/none"]]
+
+
+@pytest.fixture
+def ours(pods: Pods, image: str, tmp_path: Path) -> Iterator[KubernetesSite]:
+    site = KubernetesSite(pods, tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def make(ours: KubernetesSite) -> Iterator[Callable[..., KubernetesEngine]]:
+    made: list[KubernetesEngine] = []
+
+    def engine(**keys: Any) -> KubernetesEngine:
+        made.append(KubernetesEngine("one", ours.config(**keys), PROGRAM))
+        return made[-1]
+
+    yield engine
+    for each in made:
+        for name in each.names():
+            each.cancel(name)
+        each.close()
+
+
+def job(**scripts: list[list[Any]]) -> Job:
+    return Job("kcb-1-1", dataclasses.replace(PLAN, arches=tuple(scripts), userdata=scripts))
+
+
+class Seen:
+    def __init__(
+        self, engine: KubernetesEngine, of: Job, begun: Callable[[], Any] = lambda: None
+    ) -> None:
+        """`begun` is called when the first of the log is there."""
+        self.log = b""
+        self.news: list[News] = []
+        self.first_note = 0.0  # seconds after the start
+        start = time.monotonic()
+        engine.start(of)
+        for news in engine.follow(of, 0.1):
+            if news.log and not self.log:
+                begun()
+            self.log += news.log
+            self.news.append(news)
+            if news.note and not self.first_note:
+                self.first_note = time.monotonic() - start
+
+    @property
+    def notes(self) -> list[str]:
+        return [news.note for news in self.news if news.note]
+
+    @property
+    def outcome(self) -> Outcome:
+        (only,) = [news.outcome for news in self.news if news.outcome]
+        return only
+
+    @property
+    def cause(self) -> str:
+        return self.outcome.failure.cause if self.outcome.failure else ""
+
+
+@pytest.mark.parametrize("seconds", [6, 20])
+def test_nothing_is_lost_while_the_apiserver_is_killed(
+    make: Callable[..., KubernetesEngine], ours: KubernetesSite, seconds: int
+):
+    cluster = ours.pods.cluster
+
+    def kill() -> None:
+        cluster.stop("kube-apiserver", signal.SIGKILL)
+        threading.Timer(seconds, lambda: cluster.start("kube-apiserver")).start()
+
+    seen = Seen(make(), job(x86_64=[["talk", 600, 30]]), kill)
+    assert seen.log == LINES
+    assert seen.outcome.report
+    assert any("cannot be reached" in note for note in seen.notes)
+    assert "The cluster one answers again." in seen.notes
+
+
+def test_a_quiet_build_asks_five_questions(
+    make: Callable[..., KubernetesEngine], ours: KubernetesSite
+):
+    """As the apiserver's own audit log counts them."""
+    engine, one = make(), job(x86_64=[["say", "x"], ["talk", 10, 10]])
+    assert Seen(engine, one).outcome.report
+    assert engine.remove(one.name, 0)
+
+    def asked() -> list[str]:
+        found = []
+        for each in ours.pods.cluster.requests():
+            about = each.get("objectRef", {})
+            if about.get("namespace") == ours.pods.namespace:
+                sub = f"/{about['subresource']}" if about.get("subresource") else ""
+                found.append(f"{each['verb']} {about['resource']}{sub}")
+        return sorted(each for each in found if not each.endswith("serviceaccounts"))
+
+    until("the watch has ended", lambda: "watch pods" in asked())
+    assert [each for each in asked() if "namespaces" not in each] == [
+        "create jobs", "create secrets", "delete jobs", "get pods/log", "watch pods",
+    ]  # fmt: skip
+
+
+def test_a_pod_that_somebody_deletes_is_built_again(
+    make: Callable[..., KubernetesEngine], ours: KubernetesSite
+):
+    deleted: list[int] = []
+
+    def delete() -> None:
+        deleted.append(1)
+        ours.delete_pod("x86_64")
+
+    seen = Seen(make(), job(x86_64=[["say", "x"], ["talk", 600, 10]]), delete)
+    assert seen.outcome.report
+    assert any("was deleted. It is started again." in note for note in seen.notes)
+    assert seen.log.endswith(b"x" + LINES)
+
+
+def test_an_image_that_cannot_be_pulled_is_told_soon_and_is_an_error_later(
+    make: Callable[..., KubernetesEngine],
+):
+    engine = make(image="127.0.0.1:1/none:1", pull_policy="Always", start_seconds=15)
+    seen = Seen(engine, job(x86_64=[]))
+    assert "ErrImagePull" in seen.notes[0] and "127.0.0.1:1/none" in seen.notes[0]
+    assert seen.first_note < 8
+    assert "did not start within 15 s" in seen.cause and "127.0.0.1:1" in seen.cause
+
+
+def test_an_arch_without_a_node_is_told_soon_and_is_an_error_later(
+    make: Callable[..., KubernetesEngine],
+):
+    seen = Seen(make(start_seconds=8), job(aarch64=[]))
+    assert seen.notes[0].startswith("Unschedulable: 0/1 nodes are available")
+    assert seen.first_note < 5
+    assert "0/1 nodes are available" in seen.cause
+
+
+def test_a_quota_is_told_soon_and_is_an_error_later(
+    make: Callable[..., KubernetesEngine], ours: KubernetesSite
+):
+    path = f"/api/v1/namespaces/{ours.pods.namespace}/resourcequotas"
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    ours.pods.cluster.api.call("POST", path, quota)
+    time.sleep(1)
+    seen = Seen(make(start_seconds=10), job(x86_64=[]))
+    assert "exceeded quota: none" in seen.notes[0]
+    assert seen.first_note < 6
+    assert "exceeded quota: none" in seen.cause
+
+
+def test_a_build_that_uses_too_much_memory_is_told_so(make: Callable[..., KubernetesEngine]):
+    seen = Seen(make(memory_limit="64Mi"), job(x86_64=[["say", "x"], ["eat"]]))
+    assert "OOMKilled" in seen.cause
+
+
+def test_a_cancelled_build_stops_within_five_seconds(make: Callable[..., KubernetesEngine]):
+    engine, start = make(), []
+
+    def cancel() -> None:
+        start.append(time.monotonic())
+        make().cancel("kcb-1-1")
+
+    seen = Seen(engine, job(x86_64=STAYS), cancel)
+    assert seen.outcome.cancelled
+    assert time.monotonic() - start[0] < 5
