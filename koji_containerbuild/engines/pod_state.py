@@ -91,7 +91,8 @@ def _trouble(
         text = _one_line(waiting.get("message") or "")
         return f"{waiting['reason']}: {text}" if text else str(waiting["reason"])
     if "running" in state and ready.get("status") in ("False", "Unknown"):
-        return "NodeNotReady: its node does not answer."  # a container without probes is ready from its start on
+        # A container without probes is ready from its start on.
+        return "NodeNotReady: its node does not answer."
     return ""
 
 
