@@ -197,7 +197,8 @@ class _Followed:
             yield News(arch.name, line + b"\n")
         if said.lost > arch.lost_bytes:
             arch.lost_bytes = said.lost
-            yield News(arch.name, note=f"{said.lost} bytes of the log did not come through.")
+            note = f"{said.lost} bytes of the log did not come through."
+            yield News(arch.name, note=note, gap=True)
         arch.log_ended = arch.log_ended or said.ended
 
     def _event(self, arch: _Arch, event: Mapping[str, Any]) -> Iterator[News]:
