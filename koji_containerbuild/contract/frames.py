@@ -4,15 +4,19 @@ r"""A log on its way through a pod's standard output: lines that say which part 
 
     6920a53c 0 STEP 1/2: FROM fedora+
     6920a53c 16 .~
-    6920a53d 17 =
+    6920a53d 17 one\ntwo\nthree*
+    6920a53d 24 =
 
 SECONDS: when it was written, by the pod's clock, since 1970; OFFSET: of the payload's first byte in
 the log; both in hex. SIGN: `+` a newline follows in the log, `~` none (cut here, or the log ended),
-`=` the log is complete: OFFSET is its size, and there is no payload.
+`*` the payload is several lines, with `\n` for a newline and `\b` for a backslash, `=` the log is
+complete: OFFSET is its size, and there is no payload.
 
-A container runtime stores lines, cuts long ones, and may take `\r\n` for a newline; so a payload is
-at most 8 KiB, and the sign stands behind it. A reader knows what it has, what it lacks, and when
-it has all, however often the connection broke; why: docs/adr/0009-framed-logs.md.
+A container runtime stores lines, cuts long ones, and may take `\r\n` for a newline; so a frame has
+less than 16 KiB, and the sign stands behind the payload. Lines that come together are one frame,
+since each line costs runtime, kubelet, apiserver and reader more than its bytes. A reader knows
+what it has, what it lacks, and when it has all, however often the connection broke; why:
+docs/adr/0009-framed-logs.md.
 """
 
 from __future__ import annotations
@@ -22,10 +26,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MOST = 8 * 1024  # bytes of payload: a runtime's lines are cut at 16 KiB
+MOST = 7_500  # bytes of log in a frame: escaped it may be twice as long, and is cut at 16 KiB
 LONGEST = 64 * 1024  # bytes of a line that is no frame; it is cut there
 
-_FRAME = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{1,15}) (.*)([+~=])", re.DOTALL)
+_FRAME = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{1,15}) (.*)([+~*=])", re.DOTALL)
 _HALF = re.compile(rb"[0-9a-f]{0,8}(?: [0-9a-f]{0,15}(?: .*)?)?", re.DOTALL)
 
 
@@ -39,26 +43,27 @@ class Framer:
 
     def frame(self, data: bytes) -> bytes:
         """The frames of the log's next bytes, all of them: nothing is kept back."""
-        lines = data.split(b"\n")
-        last = lines.pop()
         when = b"%08x" % int(self._clock())
-        offset = self._offset
         frames = []
-        for line in lines:
-            while len(line) > MOST:
-                frames.append(b"%b %x %b~\n" % (when, offset, line[:MOST]))
-                line = line[MOST:]
-                offset += MOST
-            frames.append(b"%b %x %b+\n" % (when, offset, line))
-            offset += len(line) + 1
-        for start in range(0, len(last), MOST):
-            frames.append(b"%b %x %b~\n" % (when, offset + start, last[start : start + MOST]))
-        self._offset = offset + len(last)
+        for start in range(0, len(data), MOST):
+            payload, sign = _packed(data[start : start + MOST])
+            frames.append(b"%b %x %b%b\n" % (when, self._offset + start, payload, sign))
+        self._offset += len(data)
         return b"".join(frames)
 
     def end(self) -> bytes:
         """The last frame: there is no more."""
         return b"%08x %x =\n" % (int(self._clock()), self._offset)
+
+
+def _packed(data: bytes) -> tuple[bytes, bytes]:
+    """Payload and sign."""
+    line, newline, more = data.partition(b"\n")
+    if not newline:
+        return data, b"~"
+    if not more:
+        return line, b"+"
+    return data.replace(b"\\", b"\\b").replace(b"\n", b"\\n"), b"*"
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ class Unframer:
             when, at, payload, sign = match.groups()
             if sign == b"+":
                 payload += b"\n"
+            elif sign == b"*":
+                payload = payload.replace(b"\\n", b"\n").replace(b"\\b", b"\\")
             offset = int(at, 16)
             if offset > known:
                 pieces.append(Piece(start, b"".join(part)))
