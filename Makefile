@@ -30,7 +30,9 @@ demo-reset: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack reset
 	@$(PYTHON) -m koji_containerbuild.devstack cluster reset
 
+# Beside the tests that need no cluster, what takes minutes the first time is made for those that do.
 test: lint
+	@$(PYTHON) -m koji_containerbuild.devstack cluster prepare > /dev/null & \
 	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "stack or cluster or not stack"
 
 test-fast: $(READY)
