@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     what = {
         "up": "start what does not run; safe to repeat",
         "demo": "up, with a Koji beside it, and build the worked example in the cluster",
-        "prepare": "have in the cache what takes minutes to make: programs, and the buildroot's image",
+        "prepare": "have in the cache what takes minutes: programs, and the image of the buildroot",
         "status": f"what runs, and the addresses; exit code 0 if all is up, {DOWN} if not",
         "down": "end all parts and all pods, and the Koji beside it; what they know stays",
         "reset": "end all parts and delete the state folders (the cache stays)",
