@@ -197,8 +197,7 @@ class _Followed:
             yield News(arch.name, line + b"\n")
         if said.lost > arch.lost_bytes:
             arch.lost_bytes = said.lost
-            note = f"{said.lost} bytes of the log did not come through."
-            yield News(arch.name, note=note, gap=True)
+            yield News(arch.name, note=f"{said.lost} bytes of the log did not come through.")
         arch.log_ended = arch.log_ended or said.ended
 
     def _event(self, arch: _Arch, event: Mapping[str, Any]) -> Iterator[News]:

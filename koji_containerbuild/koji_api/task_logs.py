@@ -10,7 +10,7 @@ from pathlib import Path
 from koji_containerbuild.contract.events import TASK, Event
 from koji_containerbuild.contract.tasks import TASK_LOG
 from koji_containerbuild.errors import ServiceError
-from koji_containerbuild.koji_api.session import Session, asking
+from koji_containerbuild.koji_api.session import Session, asking, end_if_gone
 
 BEAT = 0.15  # seconds between uploads of one file
 RETRY = 5.0  # seconds more, after the hub did not take one
@@ -34,7 +34,9 @@ class TaskLogs:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.task_log = folder / TASK_LOG
         self.task_log.touch()
-        self._waiting[TASK_LOG] = bytearray(self.task_log.read_bytes())
+        told = self.task_log.read_bytes()
+        self._waiting[TASK_LOG] = bytearray(told)
+        self._told_before = frozenset(told.splitlines(keepends=True))
 
     def write(self, name: str, data: bytes) -> None:
         """Append to a file."""
@@ -50,9 +52,11 @@ class TaskLogs:
         """A line in the task's own log about what an arch does.
 
         Where this host cannot keep it, it goes to the hub alone: a full disk fails no finished
-        build.
+        build. Who adopts a job reads its log from the beginning, so some of it was told before.
         """
         line = event.line().encode() + b"\n"
+        if line in self._told_before:
+            return
         try:
             with self.task_log.open("ab") as file:
                 file.write(line)
@@ -64,7 +68,7 @@ class TaskLogs:
         """Upload what waits, if it is time to or `now`.
 
         A hub that does not take it fails no build: the bytes wait, and `trouble` says why. The log
-        that is kept with the build is another one.
+        that is kept with the build is another one. Raises ServerExit when our session is gone.
         """
         if not now and time.monotonic() < self._next:
             return
@@ -74,6 +78,7 @@ class TaskLogs:
                 if data:
                     self._upload(name)
         except ServiceError as error:
+            end_if_gone(error)
             self.trouble = str(error)
             self._next += RETRY
 
@@ -81,15 +86,6 @@ class TaskLogs:
         """A whole file; a second time in place of the first, which must not be longer."""
         self._waiting[name] = bytearray(text.encode())
         self._uploaded[name] = 0
-        self.flush(now=True)
-
-    def replace(self, name: str, path: Path) -> None:
-        """A file of this host in place of what was written, which must not be longer."""
-        self._waiting[name] = bytearray()
-        self._uploaded[name] = 0
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                self.write(name, block)
         self.flush(now=True)
 
     def _upload(self, name: str) -> None:

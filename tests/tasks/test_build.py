@@ -203,20 +203,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
                 site.hold.set()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_log_with_a_gap_is_replaced_by_the_one_that_the_arch_has_kept(site: Site, fails: bool):
-    site.engine.loses = len("hello from ")
-    if fails:
-        site.fails_for = {"x86_64": "No luck."}
-        with pytest.raises(BuildFailed):
-            site.run()
-    else:
-        site.run()
-    log = site.log("x86_64.log")
-    assert log.startswith("the build") is fails  # this one has kept none
-    assert ("fetch source: started" in log.splitlines()[0]) is not fails
-
-
 def test_a_build_ends_as_a_koji_build_with_its_tags(site: Site):
     answer = site.run()
     digest = site.fake.tags["fedora/web", "1.0-1"]
@@ -811,6 +797,47 @@ def test_what_cannot_be_cleared_away_fails_no_finished_build(site: Site):
     site.engine.remove = refuse  # type: ignore[method-assign]
     assert site.run()["koji_builds"] == ["1"]
     assert "No space left on device" in site.log()
+
+
+def test_a_restarted_task_tells_of_each_stage_once(site: Site):
+    """It reads the log of the build that it adopts from the beginning."""
+
+    def told() -> None:
+        if "x86_64 push: done" in site.log():
+            site.during = lambda: None
+            site.hub.task_states[7] = koji.TASK_STATES["OPEN"]
+            raise KeyboardInterrupt
+
+    site.during = told
+    with pytest.raises(KeyboardInterrupt):
+        site.run()
+    site.run()
+    lines = site.log().splitlines()
+    assert len(lines) == len(set(lines))
+    assert sum("x86_64 push: done" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("gone", [koji.AuthLockError, koji.AuthExpired])
+def test_a_process_whose_session_is_gone_ends_and_leaves_the_build_to_its_successor(
+    site: Site, gone: type[Exception]
+):
+    """A kojid that was killed is started again, while the process of its task lives on."""
+    site.hold.clear()
+
+    def take_over() -> None:
+        site.during = lambda: None
+        site.hub.refuse = {call: [gone("")] * 9 for call in ("uploadFile", "getTaskInfo")}
+        site.hold.set()  # there is more log
+
+    site.during = take_over
+    with pytest.raises(ServerExit):
+        site.run()
+    assert not site.engine.cancelled
+    assert site.hub.builds[NAME]["state"] == STATES["BUILDING"]
+    assert not site.hub.imported
+    site.hub.refuse = {}
+    assert site.run()["koji_builds"] == ["1"]
+    assert len(site.engine.started) == 1
 
 
 @pytest.mark.parametrize("error", [ServerExit(), ServerRestart()])
