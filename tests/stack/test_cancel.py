@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from koji_containerbuild.devstack.process import running, stop
+from koji_containerbuild.devstack.process import stop
 from koji_containerbuild.devstack.stack import Stack
 from tests.stack.builds import Asked, Builds, Source, wait_until
+from tests.stack.hanging import (
+    STUBBORN,
+    Switch,
+    kill_task_process,
+    processes,
+    switching,
+    task_processes,
+)
 from tests.stack.images import tags
 
 AT_ONCE = 8.0  # seconds from `koji cancel` to the end of the RUN process
 
-# Asks what to do: the same commit can hang, and then not. Hanging, it ignores what it can.
-STUBBORN = """\
-FROM demo/base:1
-@LABELS@
-RUN if [ "$(wget -q -O - {url})" = hang ]; then \\
-      trap '' TERM INT HUP; sleep {seconds} & echo it hangs; wait; sleep {seconds}; \\
-    fi; echo it does not
-"""
-
-
-@dataclass
-class Switch:
-    """A web server that says what a build is to do."""
-
-    url: str
-    answer: str = field(default="hang")
-
 
 @pytest.fixture
 def switch() -> Iterator[Switch]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(it.answer.encode())
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    it = Switch(f"http://127.0.0.1:{server.server_port}/")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield it
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def processes(word: str) -> list[str]:
-    """Command lines that have this word."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if word.encode() in words:
-            found.append(b" ".join(words).decode(errors="replace"))
-    return found
+    with switching("127.0.0.1") as it:
+        yield it
 
 
 def read(path: Path) -> str:
@@ -219,17 +178,3 @@ def test_a_build_goes_on_while_kojid_is_restarted(stack: Stack, builds: Builds, 
     assert built.release == "1"
     assert builds.output(asked.task, "x86_64.log").count(b"\nit hangs\n") == 1
     assert_nothing_is_left(stack, before)
-
-
-def task_processes(stack: Stack) -> list[int]:
-    """kojid's children: one for each task."""
-    kojid = running(stack.places.run, "kojid")
-    assert kojid
-    children = Path(f"/proc/{kojid.pid}/task/{kojid.pid}/children").read_text()
-    return [int(word) for word in children.split()]
-
-
-def kill_task_process(stack: Stack) -> None:
-    (child,) = task_processes(stack)
-    os.kill(child, signal.SIGKILL)
-    wait_until(lambda: child not in task_processes(stack), 10)

@@ -12,8 +12,9 @@ import pytest
 
 from koji_containerbuild.devstack.stack import Stack
 from tests.stack.builds import Builds, Built, wait_until
+from tests.stack.hanging import processes
 from tests.stack.images import tags
-from tests.stack.test_cancel import assert_nothing_is_left, leavings, processes
+from tests.stack.test_cancel import assert_nothing_is_left, leavings
 
 PLAIN = "FROM demo/base:1\n@LABELS@\n"
 UNSIGNED = f"{PLAIN}COPY odd.rpm /tmp/\nRUN rpm -i --force-debian /tmp/odd.rpm && rm /tmp/odd.rpm\n"
