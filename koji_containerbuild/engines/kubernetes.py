@@ -89,18 +89,23 @@ class KubernetesEngine:
     def remove(self, name: str, patience: float) -> bool:
         runs = self._jobs.get(name)
         if runs and runs.over:
-            there = runs.names()
+            there, ended = runs.names(), True
         else:
-            deadline = time.monotonic() + patience
-            while there_is := self._running(name):
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.2)
-            del there_is
-            there = [str(found["metadata"]["name"]) for found in self.found(name)]
-        for each in there:
+            ended = self._ends(name, patience)
+            found = [each for each in self.found(name) if ended or _state(each) == "cancelled"]
+            there = [str(each["metadata"]["name"]) for each in found]
+        for each in there:  # what was told to end goes, though its pod may take some seconds more
             self.delete(each)
-        self._jobs.pop(name, None)
+        if ended:
+            self._jobs.pop(name, None)
+        return ended
+
+    def _ends(self, name: str, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while self._running(name):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
         return True
 
     def names(self) -> Collection[str]:

@@ -104,6 +104,22 @@ def test_a_build_that_is_silent_for_long_asks_nothing(
     assert asked == [4]
 
 
+def test_a_job_that_was_told_to_end_goes_though_its_pod_needs_more_time(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    """Whoever cancels it has no time to wait; that it may still push is not forgotten by that."""
+    lingers = job(x86_64=[["linger", str(tmp_path / "go")]])
+    engine = make()
+    engine.start(lingers)
+    next(news for news in engine.follow(lingers, BEAT) if news.log)
+    engine.cancel(lingers.name)
+    assert not engine.remove(lingers.name, 0)
+    assert not make().names()
+    assert not make().remove(lingers.name, 0)
+    (tmp_path / "go").touch()
+    assert make().remove(lingers.name, 20)
+
+
 @pytest.mark.parametrize("seconds", [1, 6])
 def test_nothing_is_lost_while_the_cluster_is_away(
     engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, seconds: int

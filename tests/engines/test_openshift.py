@@ -280,6 +280,21 @@ def test_memory_that_was_not_enough_is_named(fake_openshift: FakeOpenShift, engi
     assert failure and "more memory than it may" in failure.cause
 
 
+def test_a_job_that_was_told_to_end_goes_though_its_pod_needs_more_time(
+    engines: Engines, tmp_path: Path
+):
+    """Whoever cancels it has no time to wait."""
+    lingers = job(x86_64=[["linger", str(tmp_path / "go")]])
+    engine = engines()
+    engine.start(lingers)
+    until(engine, lingers, b"it lingers")
+    engine.cancel("kcb-1")
+    assert not engine.remove("kcb-1", 0)
+    assert not engines().names()
+    (tmp_path / "go").touch()
+    assert engines().remove("kcb-1", 20)
+
+
 def test_a_quiet_build_asks_six_times(fake_openshift: FakeOpenShift, engines: Engines):
     quiet = job(x86_64=[["say", "hello"]])
     engine = engines()

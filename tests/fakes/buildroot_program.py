@@ -5,7 +5,7 @@
     chatter       write without end                crash         end without a word
     fail CAUSE    end with a failure               talk N [S]    write N lines in S seconds, or two
     shout TEXT    write past the log               again PATH    wait, unless this was done before
-    eat           use memory without end
+    eat           use memory without end          linger PATH   as wait, though told to end
 
 It ends with a success if nothing else is said, and as cancelled when it is told to end. The local
 engine runs it as a process, the fake engine in a thread.
@@ -62,6 +62,10 @@ def play(  # noqa: C901, PLR0912
                 _go_on(["/none"], write, check)
         elif word == "fail":
             return str(value[0])
+        elif word == "linger":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            write(b"it lingers\n")
+            _go_on(value, write, check)
         elif word in ("wait", "chatter"):
             _go_on(value, write, check)
     return ""
