@@ -109,10 +109,10 @@ class RunningBuild:
         now = self.counted()
         until("its log goes on", lambda: self.counted() > now + 2, LONG)
 
-    def state_folder(self) -> Path:
+    def known_here(self) -> list[Path]:
         """What the builder host knows of it."""
-        (path,) = (self.site.stack.places.state / "builder" / "tasks").glob(f"kcb-*-{self.task}")
-        return path
+        folder = self.site.stack.places.state / "builder" / "tasks"
+        return list(folder.glob(f"kcb-*-{self.task}"))
 
     def sweep(self) -> None:
         """Another task on the same builder, which does not build anything."""
