@@ -30,6 +30,7 @@ from koji_containerbuild.tasks.state import TaskState
 from koji_containerbuild.tasks.tools import Task, Tools
 
 PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
+TAKEN_OVER = 60.0  # the same, for one that must have ended before another may begin
 
 
 def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
@@ -105,7 +106,7 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
     """A plan of our own. What an earlier start has left without one is given back first."""
     if state.name in tools.engine.names():
         tools.engine.cancel(state.name)
-        if not tools.engine.remove(state.name, PATIENCE):
+        if not tools.engine.remove(state.name, TAKEN_OVER):
             raise ServiceError("An earlier build of this task has not ended.", do="Build again.")
     unused, earlier = refund(state, task, tools, cancelled=False), state.plan()
     if unused and earlier:

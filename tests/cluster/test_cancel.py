@@ -13,12 +13,11 @@ from datetime import datetime
 import pytest
 
 from koji_containerbuild.devstack.cluster.site import ENGINES, KojiSite
-from koji_containerbuild.devstack.process import running as running_part
 from koji_containerbuild.devstack.process import stop
 from tests.cluster.pods import until
 from tests.cluster.running_builds import LONG, RunningBuild
 from tests.stack.builds import Asked, Builds, wait_until
-from tests.stack.hanging import STUBBORN, Switch, processes, switching, task_processes
+from tests.stack.hanging import STUBBORN, Switch, kojid_stopped, processes, switching
 from tests.stack.images import tags
 
 pytestmark = pytest.mark.cluster
@@ -105,17 +104,12 @@ def test_a_build_whose_task_was_killed_and_cancelled_is_ended_by_the_next_task(
     known: bool, running: RunningBuild, builds: Builds, seconds: str
 ):
     """Of any builder; only its number cannot be given back where nobody knows of it."""
-    kojid = running_part(running.site.stack.places.run, "kojid")
-    (process,) = task_processes(running.site.stack)
-    os.kill(kojid.pid, signal.SIGSTOP)  # it would start the task again
-    try:
+    with kojid_stopped(running.site.stack) as process:  # it would start the task again
         os.kill(process, signal.SIGKILL)
         builds.session.cancelTask(running.task)
         if not known:
             (folder,) = running.known_here()
             shutil.rmtree(folder)
-    finally:
-        os.kill(kojid.pid, signal.SIGCONT)
     assert_swept(running, seconds)
     if known:
         assert_given_back(running, builds)

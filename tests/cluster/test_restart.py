@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,16 @@ import pytest
 
 from koji_containerbuild.devstack.cluster.site import ENGINES, KojiSite
 from koji_containerbuild.devstack.process import stop
+from tests.cluster.pods import until
 from tests.cluster.running_builds import LONG, RunningBuild, assert_one_whole_build
 from tests.stack.builds import Builds, wait_until
-from tests.stack.hanging import Switch, kill_task_process, switching, task_processes
+from tests.stack.hanging import (
+    Switch,
+    kill_task_process,
+    kojid_stopped,
+    switching,
+    task_processes,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -39,6 +47,25 @@ def test_a_task_whose_process_was_killed_goes_on_with_the_same_pod(
     kill_task_process(koji_site.stack)
     running.goes_on()
     assert_one_whole_build(running, builds, switch)
+
+
+@pytest.mark.parametrize("engine", ["kubernetes"], indirect=True)
+def test_a_task_that_comes_to_another_host_ends_the_first_build_and_begins_anew(
+    engine: str, koji_site: KojiSite, builds: Builds, switch: Switch
+):
+    """What the first host knew is not there."""
+    running = RunningBuild.counting(koji_site, builds, switch)
+    with kojid_stopped(koji_site.stack) as process:
+        os.kill(process, signal.SIGKILL)
+        (folder,) = running.known_here()
+        shutil.rmtree(folder)
+    until("it has another pod", lambda: running.pods() not in ([], [running.pod]), LONG)
+    until("the first is gone", lambda: running.pod not in running.pods(), LONG)
+    switch.answer = "go on"
+    built = running.asked.done(LONG)
+    assert built.state == "CLOSED", built.fault
+    assert running.begun() == 2
+    until("nothing is left of it in the cluster", lambda: not running.left(), LONG)
 
 
 @pytest.mark.parametrize("engine", ["kubernetes"], indirect=True)

@@ -83,3 +83,16 @@ def kill_task_process(stack: Stack) -> None:
     (child,) = task_processes(stack)
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: child not in task_processes(stack), 10)
+
+
+@contextmanager
+def kojid_stopped(stack: Stack) -> Iterator[int]:
+    """kojid does nothing meanwhile. The process of its one task, which goes on."""
+    kojid = running(stack.places.run, "kojid")
+    assert kojid
+    (process,) = task_processes(stack)
+    os.kill(kojid.pid, signal.SIGSTOP)
+    try:
+        yield process
+    finally:
+        os.kill(kojid.pid, signal.SIGCONT)
