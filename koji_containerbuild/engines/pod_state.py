@@ -7,7 +7,7 @@ of kubelet, scheduler and controllers, which no document lists.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from koji_containerbuild.contract.codec import NotThisRecord
@@ -18,6 +18,7 @@ LOST = ("Evicted", "NodeLost", "Shutdown", "Terminated", "NodeShutdown", "Preemp
 GONE = "Deleted"  # ours: the pod is not there any more
 DEADLINE = "DeadlineExceeded"
 OOM = "OOMKilled"
+LESS = "Make it need less, or ask an admin for a higher memory_limit."
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,18 @@ class Pod:
         return self.reason in LOST or self.reason == GONE
 
     def outcome(self, arch: str) -> Optional[Outcome]:
-        """As the program left it. None: it left none."""
+        """As the program left it; it may not know that one of its own was killed. None: no word."""
         try:
             found = Outcome.from_json(self.message)
         except NotThisRecord:
             return None
-        return found if found.arch == arch else None
+        if found.arch != arch:
+            return None
+        if self.reason == OOM and found.failure and not found.cancelled:
+            hint = f"A program of the build used more memory than it may ({OOM}). {LESS} "
+            failure = replace(found.failure, hint=hint + found.failure.hint)
+            return replace(found, failure=failure)
+        return found
 
 
 def read(pod: Mapping[str, Any], container: str, gone: bool = False) -> Pod:
@@ -109,7 +116,7 @@ def failure(pod: Pod, tail: Sequence[str]) -> Failure:
         return Failure(
             "build",
             f"The build used more memory than it may, and the cluster has ended it ({OOM}).{said}",
-            "Make it need less, or ask an admin for a higher memory_limit.",
+            LESS,
             last_lines=last,
         )
     if pod.reason == DEADLINE:

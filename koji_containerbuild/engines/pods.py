@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Optional
 
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.api import ApiError
+from koji_containerbuild.engines.arch_state import ArchState
 from koji_containerbuild.engines.base import News
 from koji_containerbuild.engines.pod_state import DEADLINE, GONE, Pod, failure, lost, read
 from koji_containerbuild.engines.runs import Runs, State
-from koji_containerbuild.engines.streams import Change, Health, Item, Log, Reader, Said, Watch
+from koji_containerbuild.engines.streams import Change, Health, Item, Log, Said, Watch
 from koji_containerbuild.errors import ServiceError
 
 WAITING = 16  # items in the queue: at most a megabyte of log
@@ -28,8 +28,8 @@ SILENT = 3.0  # seconds that a cluster may be away before users are told
 AWAY = 900.0  # seconds that it may be away before it is an error
 DENIED = 60.0  # the same when it says that we may not; right after its start it may do so
 LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
+BACK_OFF = "ImagePullBackOff"  # why, was said before
 HINDRANCES = ("BackOff", "ErrImageNeverPull", "NetworkNotReady")  # events that are no `Failed…`
-TAIL = 20  # lines
 ASK = 5.0  # seconds for a question about a build that has ended
 
 
@@ -46,36 +46,11 @@ def follow(runs: Runs, beat: float, arches: Optional[Collection[str]] = None) ->
         followed.close()
 
 
-class _Arch:
-    """Where one arch of the job is."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.since = time.monotonic()
-        self.pod: Optional[Pod] = None
-        self.log: Optional[Log] = None
-        self.log_ended = False
-        self.lost_bytes = 0
-        self.events: Optional[Watch] = None  # of the object that gives no sign
-        self.leaving_since = 0.0
-        self.trouble = ""
-        self.told: set[str] = set()  # notes
-        self.tail: deque[str] = deque(maxlen=TAIL)
-        self.asked_since = self.ask_at = 0.0  # how it ended: since when, and when again
-
-    @property
-    def waited(self) -> float:
-        return time.monotonic() - self.since
-
-    def readers(self) -> Sequence[Reader]:
-        return [reader for reader in (self.log, self.events) if reader]
-
-
 class _Followed:
     def __init__(self, runs: Runs, arches: Collection[str]) -> None:
         self._runs = runs
         self._items: queue.Queue[Item] = queue.Queue(WAITING)
-        self.left = {arch: _Arch(arch) for arch in arches}
+        self.left = {arch: ArchState(arch) for arch in arches}
         self._watch = self._start_watch()
         self._away_since = 0.0
         self._told_away = False
@@ -123,6 +98,8 @@ class _Followed:
         for arch in self.left.values():
             if item.reader is arch.log and isinstance(item.what, Said):
                 yield from self._said(arch, item.what)
+            elif item.reader is arch.log and isinstance(item.what, Health):
+                arch.note_log(item.what)
             elif item.reader is arch.events and isinstance(item.what, Change):
                 yield from self._event(arch, item.what.found)
 
@@ -137,6 +114,8 @@ class _Followed:
         if away > _bearable(health.error):
             raise health.error
         self._error = health.error
+        for arch in self.left.values():
+            arch.cluster_is_away()
 
     def _health(self) -> Iterator[News]:
         away = time.monotonic() - self._away_since if self._away_since else 0.0
@@ -165,14 +144,14 @@ class _Followed:
                 gone = change.kind == "DELETED"
                 self._note_pod(self.left[arch_name], read(found, self._runs.container, gone))
 
-    def _note_gone(self, arch: _Arch) -> None:
+    def _note_gone(self, arch: ArchState) -> None:
         before = arch.pod
         if before and not before.ended:
             self._note_pod(
                 arch, Pod(before.name, before.uid, before.started, ended=True, reason=GONE)
             )
 
-    def _note_pod(self, arch: _Arch, pod: Pod) -> None:
+    def _note_pod(self, arch: ArchState, pod: Pod) -> None:
         if arch.pod and arch.pod.ended and arch.pod.message:
             return  # it has said its last words; that it is deleted then does not matter
         if arch.pod and pod.uid != arch.pod.uid:
@@ -189,7 +168,7 @@ class _Followed:
         if pod.ended and arch.log:
             arch.log.container_ended()
 
-    def _said(self, arch: _Arch, said: Said) -> Iterator[News]:
+    def _said(self, arch: ArchState, said: Said) -> Iterator[News]:
         for piece in said.read.pieces:
             yield News(arch.name, piece.data)
         for line in said.read.foreign:
@@ -199,8 +178,9 @@ class _Followed:
             arch.lost_bytes = said.lost
             yield News(arch.name, note=f"{said.lost} bytes of the log did not come through.")
         arch.log_ended = arch.log_ended or said.ended
+        arch.log_broken = arch.log_broken or said.broken
 
-    def _event(self, arch: _Arch, event: Mapping[str, Any]) -> Iterator[News]:
+    def _event(self, arch: ArchState, event: Mapping[str, Any]) -> Iterator[News]:
         """Of the object that gives no sign: its failures are for the user, other warnings not."""
         reason = str(event.get("reason"))
         if event.get("type") == "Warning" and ("Fail" in reason or reason in HINDRANCES):
@@ -208,7 +188,7 @@ class _Followed:
             arch.trouble = f"{reason}: {message}"
             yield from self._note(arch, reason, arch.trouble)
 
-    def _note(self, arch: _Arch, key: str, note: str) -> Iterator[News]:
+    def _note(self, arch: ArchState, key: str, note: str) -> Iterator[News]:
         """Once for each kind of trouble."""
         if key not in arch.told:
             arch.told.add(key)
@@ -216,9 +196,12 @@ class _Followed:
 
     # -- what becomes of an arch
 
-    def _look_after(self, arch: _Arch) -> Iterator[News]:
+    def _look_after(self, arch: ArchState) -> Iterator[News]:
         pod = arch.pod
-        if pod and pod.trouble:
+        note = arch.log_note(SILENT)
+        if note:
+            yield News(arch.name, note=note)
+        if pod and pod.trouble and not (arch.trouble and pod.trouble.startswith(BACK_OFF)):
             arch.trouble = pod.trouble
             yield from self._note(arch, pod.trouble.partition(":")[0], pod.trouble)
         if pod and (pod.ended or self._left_behind(arch)):
@@ -226,11 +209,11 @@ class _Followed:
         elif pod is None or not pod.started:
             yield from self._look_why(arch)
 
-    def _left_behind(self, arch: _Arch) -> bool:
+    def _left_behind(self, arch: ArchState) -> bool:
         """Deleted, and its node does not tell that it has ended."""
         return bool(arch.leaving_since) and time.monotonic() - arch.leaving_since > LEAVING
 
-    def _look_why(self, arch: _Arch) -> Iterator[News]:
+    def _look_why(self, arch: ArchState) -> Iterator[News]:
         """It has not started."""
         if self._runs.told_to_end() and (arch.pod or arch.waited > NO_POD):
             yield self._outcome(arch, _cancelled(arch.name))
@@ -246,7 +229,7 @@ class _Followed:
                 arch, Outcome(arch.name, failure=Failure("start", cause.rstrip(".") + ".", hint))
             )
 
-    def _look_at_events(self, arch: _Arch) -> Iterator[News]:
+    def _look_at_events(self, arch: ArchState) -> Iterator[News]:
         """Of the pod, or of what should make one."""
         if arch.pod:
             name = arch.pod.name
@@ -269,24 +252,26 @@ class _Followed:
         arch.events = Watch(self._runs.api, self._items, path, select, self._runs.start_seconds)
         arch.events.start()
 
-    def _over_without_pod(self, arch: _Arch, state: State) -> Iterator[News]:
+    def _over_without_pod(self, arch: ArchState, state: State) -> Iterator[News]:
         pod = Pod(self._runs.owner(arch.name), "", ended=True, reason=GONE)
         if state == "deadline":
             pod = Pod(pod.name, "", ended=True, reason=DEADLINE)
         arch.pod = pod
         yield from self._end(arch, pod)
 
-    def _end(self, arch: _Arch, pod: Pod) -> Iterator[News]:
+    def _end(self, arch: ArchState, pod: Pod) -> Iterator[News]:
         """Its container has ended: wait for its log, then see what became of it."""
         if pod.started and arch.log and not arch.log_ended:
             if self._left_behind(arch) or (pod.lost and not pod.message):
                 arch.log.stop()  # nobody will give it to us
-                arch.log_ended = True
+                arch.log_ended = arch.log_broken = True
             return
         if time.monotonic() < arch.ask_at:
             return
         outcome = pod.outcome(arch.name)
         if outcome and not outcome.cancelled:
+            if arch.log_broken:
+                yield News(arch.name, note="The end of the log did not come through.")
             yield self._outcome(arch, outcome)
             return
         try:
@@ -298,7 +283,9 @@ class _Followed:
                 raise
             arch.ask_at = now + 2.0
 
-    def _without_result(self, arch: _Arch, pod: Pod, outcome: Optional[Outcome]) -> Iterator[News]:
+    def _without_result(
+        self, arch: ArchState, pod: Pod, outcome: Optional[Outcome]
+    ) -> Iterator[News]:
         """It was told to end, or ended without a word: by whom?"""
         state = "cancelled" if self._runs.told_to_end() else self._runs.state(arch.name, ASK)
         if state == "cancelled":
@@ -310,7 +297,7 @@ class _Followed:
             gone = pod if pod.lost else Pod(pod.name, pod.uid, ended=True, reason=GONE)
             if self._runs.again(arch.name, ASK):
                 self._stop(arch)
-                self.left[arch.name] = _Arch(arch.name)
+                self.left[arch.name] = ArchState(arch.name)
                 self._watch_others()
                 yield News(arch.name, note=f"{lost(gone)} It is started again.")
             else:
@@ -318,20 +305,20 @@ class _Followed:
         else:
             yield self._failed(arch, pod)
 
-    def _failed(self, arch: _Arch, pod: Pod) -> News:
+    def _failed(self, arch: ArchState, pod: Pod) -> News:
         return self._outcome(arch, Outcome(arch.name, failure=failure(pod, arch.tail)))
 
-    def _outcome(self, arch: _Arch, outcome: Outcome) -> News:
+    def _outcome(self, arch: ArchState, outcome: Outcome) -> News:
         self._stop(arch)
         del self.left[arch.name]
         self._runs.ended(arch.name)
         return News(arch.name, outcome=outcome)
 
-    def _stop(self, arch: _Arch) -> None:
+    def _stop(self, arch: ArchState) -> None:
         for reader in arch.readers():
             reader.stop()
 
-    def _stop_events(self, arch: _Arch) -> None:
+    def _stop_events(self, arch: ArchState) -> None:
         if arch.events:
             arch.events.stop()
             arch.events = None

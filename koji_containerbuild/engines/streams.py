@@ -43,11 +43,12 @@ class Said:
     read: Read = Read(())
     lost: int = 0  # bytes of the log that will not come, so far
     ended: bool = False
+    broken: bool = False  # and it was not whole
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a cluster answers; with the error if it does not."""
+    """Whether a cluster answers, or gives a log; with the error if it does not."""
 
     error: Optional[ServiceError] = None
 
@@ -71,6 +72,7 @@ class Reader(threading.Thread):
         self._lock = threading.Lock()
         self._stream: Optional[Stream] = None
         self._wait = FIRST_WAIT
+        self._answered = 0.0  # when the last connection's answer began; 0: there was none
 
     def stop(self) -> None:
         """Nothing comes after this, though the thread may need a moment to end."""
@@ -100,11 +102,20 @@ class Reader(threading.Thread):
             self._stream = stream
         if self._stopped:
             stream.close()
-        yield from stream
+        for block in stream:
+            self._answered = self._answered or time.monotonic()
+            yield block
 
     def _pause(self) -> None:
+        self._forgive()
         self._stop_now.wait(self._wait)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def _forgive(self) -> None:
+        """A connection that lasted is no reason to wait: a proxy may end those that are idle."""
+        if self._answered and time.monotonic() - self._answered > self._wait:
+            self._wait = FIRST_WAIT
+        self._answered = 0.0
 
 
 class Watch(Reader):
@@ -191,6 +202,7 @@ class Log(Reader):
         self._container = container
         self._unframer = Unframer()
         self._container_ended = threading.Event()
+        self._refused = False
         self._foreign = self._skip = 0  # lines that are no frames: told, and to be left out
 
     def stop(self) -> None:
@@ -213,8 +225,11 @@ class Log(Reader):
                         break
                 whole = last
             except ApiError as error:
-                whole = error.status == 404  # the pod is gone, its log with it
                 refused = last and error.status != 0
+                whole = refused and error.status == 404 and self._pod_is_gone()
+                if error.status != 0:  # else the watch tells
+                    self._refused = True
+                    self._put(Health(error))
             except ServiceError:
                 whole = False
             self._say(self._unframer.close())
@@ -223,7 +238,17 @@ class Log(Reader):
             if whole or too_long or self._unframer.complete:
                 break
             self._pause()
-        self._put(Said(lost=self._unframer.lost, ended=True))
+        broken = not self._unframer.complete
+        self._put(Said(lost=self._unframer.lost, ended=True, broken=broken))
+
+    def _pod_is_gone(self) -> bool:
+        """And its log with it. A kubelet that has just started knows none of its pods, either."""
+        pods, _, name = self._path.rpartition("/")[0].rpartition("/")
+        select = {"fieldSelector": f"metadata.name={name}"}
+        try:
+            return not self._api.call("GET", pods, params=select, patience=1.0).get("items")
+        except ServiceError:
+            return False
 
     def _params(self) -> dict[str, str]:
         params = {"container": self._container, "follow": "true"}
@@ -237,6 +262,9 @@ class Log(Reader):
         if block:
             self._wait = FIRST_WAIT
             self._say(self._unframer.feed(block))
+        elif self._refused:
+            self._refused = False
+            self._put(Health())
 
     def _say(self, read: Read) -> None:
         foreign = read.foreign[self._skip :]
@@ -247,6 +275,7 @@ class Log(Reader):
 
     def _pause(self) -> None:
         """The container's end cuts it short: most often that is why the connection ended."""
+        self._forgive()
         if not self._container_ended.wait(self._wait):
             self._wait = min(2 * self._wait, LONGEST_WAIT)
         elif self._wait > FIRST_WAIT:

@@ -155,6 +155,66 @@ def test_nothing_is_lost_nor_doubled_when_connections_break_again_and_again(
     assert seen.notes == []
 
 
+def test_connections_that_last_a_while_are_opened_again_at_once(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    """As a proxy ends those that are idle; a pause that grew each time would be told as trouble."""
+
+    def cut_again_and_again() -> None:
+        for _ in range(5):
+            time.sleep(1.2)
+            fake_kubernetes.cut()
+        (tmp_path / "go").touch()
+
+    quiet = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")], ["say", "y"]])
+    cutting = once(lambda: threading.Thread(target=cut_again_and_again).start())
+    seen = Seen(engine, quiet, cutting)
+    assert (seen.log, seen.notes) == (b"xy", [])
+    assert fake_kubernetes.asked.count("WATCH pods") == 6
+
+
+UNKNOWN = "the server could not find the requested resource ( pods/log x)"
+
+
+def test_nothing_is_lost_while_a_node_knows_none_of_its_pods(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    """As a kubelet that has just started."""
+
+    def restart() -> None:
+        refusal = Refusal(404, "NotFound", UNKNOWN)
+        fake_kubernetes.refuse = lambda what, name: refusal if what == "GET pods/log" else None
+        fake_kubernetes.cut()
+        threading.Timer(5, again).start()
+
+    def again() -> None:
+        fake_kubernetes.refuse = None
+
+    seen = Seen(engine, job(x86_64=TALKS), once(restart))
+    assert seen.log == LINES
+    assert seen.outcomes["x86_64"].report
+    first, second = seen.notes
+    assert first.startswith("The log cannot be read for now.") and UNKNOWN in first
+    assert second == "The log can be read again."
+
+
+def test_a_log_that_does_not_come_to_its_end_is_told(
+    engine: KubernetesEngine,
+    fake_kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(streams, "UNREADABLE", 1.0)
+
+    def refuse() -> None:
+        refusal = Refusal(404, "NotFound", UNKNOWN)
+        fake_kubernetes.refuse = lambda what, name: refusal if what == "GET pods/log" else None
+        fake_kubernetes.cut()
+
+    seen = Seen(engine, job(x86_64=TALKS), once(refuse))
+    assert seen.outcomes["x86_64"].report
+    assert seen.notes[-1] == "The end of the log did not come through."
+
+
 def test_a_watch_that_missed_changes_looks_at_everything(
     engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
 ):
@@ -232,6 +292,21 @@ def test_why_a_build_does_not_start_is_told_soon_and_is_an_error_later(
     assert pod_end["spec"]["parallelism"] == 0
 
 
+def test_why_an_image_cannot_be_pulled_is_the_error_also_after_many_tries(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.node.trouble = "image"
+
+    def back_off(news: News) -> None:
+        if news.note:
+            words = 'Back-off pulling image "x"'
+            fake_kubernetes.node.wait_longer("x86_64", "ImagePullBackOff", words)
+
+    seen = Seen(make(start_seconds=4), job(x86_64=[]), back_off)
+    assert len(seen.notes) == 1
+    assert "within 4 s: ErrImagePull: rpc error: code = NotFound" in seen.cause
+
+
 def test_a_build_that_starts_late_is_a_build_like_any_other(
     engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
 ):
@@ -264,6 +339,19 @@ def test_why_the_cluster_ended_a_build_is_told(
     seen = Seen(engine, job(x86_64=STAYS), end)
     assert words.partition(",")[0] in seen.cause
     assert fake_kubernetes.node.made == 1
+
+
+def test_a_build_of_which_the_cluster_ended_a_program_for_its_memory_is_told_so(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    """RUN steps are programs of their own; the buildroot program goes on, and says what it saw."""
+    failing = job(x86_64=[["fail", "exit status 137."]])
+    fake_kubernetes.node.reason = "OOMKilled"
+    failure = Seen(engine, failing).outcomes["x86_64"].failure
+    assert failure and failure.cause == "exit status 137."
+    assert failure.hint.startswith(
+        "A program of the build used more memory than it may (OOMKilled)."
+    )
 
 
 def test_a_deadline_of_the_job_is_told(engine: KubernetesEngine, fake_kubernetes: FakeKubernetes):

@@ -60,6 +60,7 @@ class Node:
 
     def __init__(self, cluster: FakeKubernetes) -> None:
         self.trouble = ""
+        self.reason = ""  # of the ends of containers; empty: what the exit code says
         self.made = 0  # pods so far
         self._cluster = cluster
         self._store = cluster.store
@@ -127,6 +128,14 @@ class Node:
             pod["status"].update(
                 reason="NodeLost", message="Node node-1 which was running pod is unresponsive"
             )
+            self._store.put("pods", pod)
+
+    def wait_longer(self, arch: str, reason: str, message: str) -> None:
+        """Its container is still not there, and this is why."""
+        with self._store.changed:
+            pod = self.pod_of(arch)
+            waiting = {"reason": reason, "message": message}
+            pod["status"]["containerStatuses"] = [_status(pod, waiting=waiting)]
             self._store.put("pods", pod)
 
     def resume(self) -> None:
@@ -292,7 +301,7 @@ class Node:
         exit_code = code if code >= 0 else 128 - code
         terminated = {
             "exitCode": exit_code,
-            "reason": why.pop("container", "Completed" if code == 0 else "Error"),
+            "reason": why.pop("container", self.reason or ("Error" if code else "Completed")),
             **({"message": message} if message else {}),
         }
         pod["status"] = {
