@@ -30,7 +30,8 @@ def test_the_node_is_ready_and_says_its_arch(cluster: Cluster):
 def test_a_pod_runs_and_its_log_is_read(pods: Pods):
     pods.run("hello", script("echo one; echo two >&2; printf three"))
     assert pods.ended("hello")["exitCode"] == 0
-    assert sorted(pods.log("hello").split()) == [b"one", b"three", b"two"]
+    log = pods.log("hello")  # of two pipes: nobody knows which comes first
+    assert all(word in log for word in (b"one", b"two", b"three")), log
 
 
 def test_exit_code_and_termination_message_arrive(pods: Pods):
