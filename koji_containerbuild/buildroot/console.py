@@ -8,6 +8,7 @@ The log file is complete whatever becomes of standard output; it goes into the r
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -32,13 +33,15 @@ class Console:
         self._echo = echo
         self._arch = arch
         self._at_line_start = True
+        self._lock = threading.RLock()  # stages beside each other speak, and in one order for all
         self.size = os.fstat(self._log).st_size  # bytes in the log so far
         self._framer = Framer(self.size) if framed else None
 
     def event(self, stage: str, state: str, seconds: float = 0.0, text: str = "") -> None:
         """A line about the progress of the build, always on a line of its own."""
         line = Event(time.time(), self._arch, stage, state, seconds, text).line()
-        self.write(("" if self._at_line_start else "\n").encode() + line.encode() + b"\n")
+        with self._lock:
+            self.write(("" if self._at_line_start else "\n").encode() + line.encode() + b"\n")
 
     def say(self, text: str) -> None:
         """A line of our own for people."""
@@ -60,10 +63,11 @@ class Console:
         """Raises OSError when the log cannot be written (a full disk): that fails the build."""
         if not data:
             return
-        self._all(self._log, data)
-        self.size += len(data)
-        self._at_line_start = data.endswith(b"\n")
-        self._pass_on(self._framer.frame(data) if self._framer else data)
+        with self._lock:
+            self._all(self._log, data)
+            self.size += len(data)
+            self._at_line_start = data.endswith(b"\n")
+            self._pass_on(self._framer.frame(data) if self._framer else data)
 
     def end(self) -> None:
         """Who reads frames is told that there is no more; said once."""

@@ -24,6 +24,7 @@ WATCHED = 3600.0  # seconds of one connection, where no build's end limits it
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two connections
 LONGEST_LINE = 8 * 1024 * 1024  # bytes of an object
 GONE = 410  # HTTP: what was missed is not known any more
+LATE = 4  # connections after a container's end: its runtime may be slow to write the last lines
 UNREADABLE = 30.0  # seconds that a cluster may refuse the log of a container that has ended
 
 
@@ -215,15 +216,17 @@ class Log(Reader):
 
     def run(self) -> None:
         refused_since = 0.0
+        late = 0
         while not self._stopped:
             last = self._container_ended.is_set()
+            late += last
             refused = False
             try:
                 for block in self._blocks(self._path, self._params()):
                     self._feed(block)
                     if self._unframer.complete:
                         break
-                whole = last
+                whole = late >= (LATE if self._unframer.seconds else 1)
             except ApiError as error:
                 refused = last and error.status != 0
                 whole = refused and error.status == 404 and self._pod_is_gone()

@@ -116,3 +116,25 @@ def test_a_full_disk_is_an_error():
     with pytest.raises(OSError, match="No space left"):
         console.say("x")
     console.close()
+
+
+def test_stages_beside_each_other_are_in_one_order_for_all(log: Path, tmp_path: Path):
+    echo = os.open(tmp_path / "frames", os.O_WRONLY | os.O_CREAT)
+    console = Console(log, "x86_64", echo, framed=True)
+
+    def speak(name: str) -> None:
+        for _ in range(500):
+            console.event(name, "started")
+
+    speakers = [threading.Thread(target=speak, args=(name,)) for name in ("one", "two", "three")]
+    for speaker in speakers:
+        speaker.start()
+    for speaker in speakers:
+        speaker.join()
+    console.end()
+    console.close()
+    os.close(echo)
+    unframer = Unframer()
+    read = unframer.feed((tmp_path / "frames").read_bytes())
+    assert b"".join(piece.data for piece in read.pieces) == log.read_bytes()
+    assert (unframer.lost, unframer.complete) == (0, True)
