@@ -29,6 +29,7 @@ class News:
     log: bytes = b""
     outcome: Optional[Outcome] = None  # set once per arch: it has ended
     note: str = ""  # a sentence for the user: it waits, it cannot start, it is started again
+    gap: bool = False  # bytes of the log did not come before this, and will not
 
 
 class Engine(Protocol):

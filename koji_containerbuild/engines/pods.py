@@ -176,7 +176,8 @@ class _Followed:
             yield News(arch.name, line + b"\n")
         if said.lost > arch.lost_bytes:
             arch.lost_bytes = said.lost
-            yield News(arch.name, note=f"{said.lost} bytes of the log did not come through.")
+            note = f"{said.lost} bytes of the log did not come through."
+            yield News(arch.name, note=note, gap=True)
         arch.log_ended = arch.log_ended or said.ended
         arch.log_broken = arch.log_broken or said.broken
 
@@ -271,7 +272,8 @@ class _Followed:
         outcome = pod.outcome(arch.name)
         if outcome and not outcome.cancelled:
             if arch.log_broken:
-                yield News(arch.name, note="The end of the log did not come through.")
+                note = "The end of the log did not come through."
+                yield News(arch.name, note=note, gap=True)
             yield self._outcome(arch, outcome)
             return
         try:

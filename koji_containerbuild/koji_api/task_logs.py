@@ -88,6 +88,15 @@ class TaskLogs:
         self._uploaded[name] = 0
         self.flush(now=True)
 
+    def replace(self, name: str, path: Path) -> None:
+        """A file of this host in place of what was written, which must not be longer."""
+        self._waiting[name] = bytearray()
+        self._uploaded[name] = 0
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                self.write(name, block)
+        self.flush(now=True)
+
     def _upload(self, name: str) -> None:
         data = self._waiting[name]
         while data:

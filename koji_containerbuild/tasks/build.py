@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Optional
 
+from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.preview import lines, preview
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.contract.tasks import (
@@ -13,15 +16,17 @@ from koji_containerbuild.contract.tasks import (
     PLAN_FILE,
     WARNINGS_LOG,
     BuildResult,
+    arch_log,
     warning_lines,
 )
 from koji_containerbuild.engines.base import Job, running
 from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
+from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.ends import KOJID_ENDS, optional, told_to_end
 from koji_containerbuild.tasks.follow import follow, succeeded
-from koji_containerbuild.tasks.index import unpublish
+from koji_containerbuild.tasks.index import pull_log, unpublish
 from koji_containerbuild.tasks.koji_authority import KojiAuthority
 from koji_containerbuild.tasks.mail import telling
 from koji_containerbuild.tasks.prepare import prepare, stage
@@ -51,13 +56,23 @@ def build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> 
                 job = found_again(state, tools) or prepared(request, state, task, tools)
                 told.plan = job.plan
                 with running(tools.engine, job, KOJID_ENDS):
-                    outcomes = list(follow(job, tools.engine, tools.logs))
+                    mend = partial(mend_log, job.plan, tools)
+                    outcomes = list(follow(job, tools.engine, tools.logs, mend))
                 ended = succeeded(outcomes, job.plan)
                 result = publish(job.plan, ended, task, tools, state)
             told.plan, told.result = state.plan(), result
             with optional(tools.logs, "result"):  # without it a restart finishes the build again
                 state.save_result(result)
     return result
+
+
+def mend_log(plan: BuildPlan, tools: Tools, outcome: Outcome) -> None:
+    """What the arch kept of its log, all of it, in place of what came through."""
+    if outcome.log or outcome.report:
+        with optional(tools.logs, "log"):
+            repository = Pullspec.parse(plan.destination.repository)
+            kept = pull_log(outcome, repository, tools.registry, tools.work)
+            tools.logs.replace(arch_log(outcome.arch), kept)
 
 
 def dry_run(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:

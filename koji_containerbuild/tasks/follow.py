@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from koji_containerbuild.contract.events import Event
@@ -30,17 +30,26 @@ class Logs(Protocol):
         """Called every beat; `now`: an arch has ended."""
 
 
-def follow(job: Job, engine: Engine, logs: Logs) -> Iterator[Outcome]:
-    """The outcome of each arch as it ends; the first that fails stops the others."""
+def follow(
+    job: Job, engine: Engine, logs: Logs, mend: Callable[[Outcome], None] = lambda outcome: None
+) -> Iterator[Outcome]:
+    """The outcome of each arch as it ends; the first that fails stops the others.
+
+    `mend`: called at the end of an arch whose log has a gap.
+    """
     readers = {arch: LineReader(arch) for arch in job.plan.arches}
+    gaps: set[str] = set()
     for news in engine.follow(job, BEAT):
         if news.log:
             logs.write(arch_log(news.arch), news.log)
-            for event in readers[news.arch].events(news.log):
-                logs.relay(event)
+            readers[news.arch].relay(news.log, logs)
         if news.note:
             logs.relay(Event(time.time(), news.arch, PLACE, "note", text=news.note))
+        if news.gap:
+            gaps.add(news.arch)
         if news.outcome:
+            if news.arch in gaps:
+                mend(news.outcome)
             if news.outcome.failure:
                 _end_the_others(job, news.arch, engine, logs)
             yield news.outcome
@@ -63,6 +72,11 @@ class LineReader:
         self._arch = arch
         self._mark = f" {arch} ".encode()
         self._rest = b""
+
+    def relay(self, data: bytes, logs: Logs) -> None:
+        """Pass on the events in this piece of log."""
+        for event in self.events(data):
+            logs.relay(event)
 
     def events(self, data: bytes) -> Iterator[Event]:
         """Of this piece of log; a line may be cut between two pieces."""

@@ -35,10 +35,9 @@ def pull_report(outcome: Outcome, repository: Pullspec, registry: Registry, work
 
 
 def pull_log(outcome: Outcome, repository: Pullspec, registry: Registry, work: Path) -> Path:
-    """The complete log of a build that failed, where `outcome.log` names it."""
-    return _log_in(
-        _pulled(f"log-{outcome.arch}", repository.at_digest(outcome.log), registry, work)
-    )
+    """The complete log, of an arch that kept one: in its report, or, if it failed, alone."""
+    kept = repository.at_digest(outcome.log or outcome.report)
+    return _log_in(_pulled(f"log-{outcome.arch}", kept, registry, work))
 
 
 def _pulled(name: str, spec: Pullspec, registry: Registry, work: Path) -> Pulled:

@@ -55,9 +55,11 @@ class Seen:
         self.log = b""
         self.notes: list[str] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.gap = False
         engine.start(of)
         for news in engine.follow(of, BEAT):
             self.log += news.log
+            self.gap |= news.gap
             if news.note:
                 self.notes.append(news.note)
             if news.outcome:
@@ -256,6 +258,7 @@ def test_what_was_rotated_away_is_told(engine: KubernetesEngine, fake_kubernetes
     assert len(seen.log) < len(LINES) and LINES.endswith(seen.log[-50:])
     (note,) = [note for note in seen.notes if "did not come through" in note]
     assert note == f"{len(LINES) - len(seen.log)} bytes of the log did not come through."
+    assert seen.gap
 
 
 # -- builds that do not start

@@ -31,6 +31,7 @@ class FakeEngine:
         self.runs = arches  # whose programs it can run
         self.away = self.cannot_cancel = False
         self.notes: list[str] = []  # told about the first arch
+        self.loses = 0  # bytes of the first log that do not come through
         self.cancelled: list[str] = []
         self.started: list[str] = []
         self._program = program
@@ -58,6 +59,9 @@ class FakeEngine:
                 ended = arch.ended.is_set()
                 data = bytes(arch.log[read[name] :])
                 read[name] += len(data)
+                if data and self.loses:
+                    data, self.loses = data[self.loses :], 0
+                    yield News(name, gap=True)
                 if data:
                     yield News(name, data)
                 if ended:

@@ -203,6 +203,20 @@ def site(tmp_path: Path) -> Iterator[Site]:
                 site.hold.set()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_log_with_a_gap_is_replaced_by_the_one_that_the_arch_has_kept(site: Site, fails: bool):
+    site.engine.loses = len("hello from ")
+    if fails:
+        site.fails_for = {"x86_64": "No luck."}
+        with pytest.raises(BuildFailed):
+            site.run()
+    else:
+        site.run()
+    log = site.log("x86_64.log")
+    assert log.startswith("the build") is fails  # this one has kept none
+    assert ("fetch source: started" in log.splitlines()[0]) is not fails
+
+
 def test_a_build_ends_as_a_koji_build_with_its_tags(site: Site):
     answer = site.run()
     digest = site.fake.tags["fedora/web", "1.0-1"]
