@@ -67,6 +67,7 @@ class Node:
         self._outputs: dict[str, Output] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._numbers = itertools.count(1)
+        self._closed = False
 
     # -- what the API server tells us, with the store's lock held
 
@@ -161,6 +162,8 @@ class Node:
         self._outputs[self.pod_of(arch)["metadata"]["name"]].rotate()
 
     def close(self) -> None:
+        with self._store.changed:  # a pod that is lost now is not made again
+            self._closed = True
         for process in self._processes.values():
             process.kill()
             process.wait()
@@ -252,7 +255,9 @@ class Node:
         plan = self._plan(name)
         with self._store.changed:
             pod = self._store.of("pods").get(name)
-            if pod is None or plan is None or pod["metadata"].get("deletionTimestamp"):
+            if self._closed or pod is None or plan is None:
+                return
+            if pod["metadata"].get("deletionTimestamp"):
                 return
             folder = self._cluster.folder / name
             folder.mkdir()
