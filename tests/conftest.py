@@ -31,12 +31,13 @@ hypothesis.settings.load_profile("ours")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Who asks for the devstack is a `stack` test, said or not: a plain run never starts it.
 
-    So with `cluster`.
+    So with `cluster`. These come last.
     """
     for item in items:
         for name in ("stack", "cluster"):
             if name in getattr(item, "fixturenames", ()):
                 item.add_marker(name)
+    items.sort(key=lambda item: "cluster" in item.keywords)  # what they need takes time to make
 
 
 @pytest.fixture(scope="session")
