@@ -5,16 +5,18 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import koji
 
 from koji_containerbuild.contract.tasks import arch_log
+from tests.bench.cluster_site import ClusterSite, follower
 from tests.bench.figures import Aim, Figure, part, spread
 from tests.bench.koji_build import ENDED, BuildBroke, start
 from tests.bench.raw import Raw
-from tests.bench.site import Site, talking
+from tests.bench.site import Site, talking, words
+from tests.cluster.pods import script
 
 LINES = 200
 PAUSE = 0.05  # seconds between two lines
@@ -29,15 +31,35 @@ def log_latency(site: Site) -> list[tuple[str, list[Figure]]]:
     with Raw(site).talking(context) as lines:
         raw = [late for line in lines for late in _lateness(line)]
     ours = list(_through_the_hub(site, dockerfile))
+    rows = _rows(ours, raw, "from buildah's pipe", (0.55, 1.01))
+    return [(f"line written → readable ({LINES} lines)", rows)]
+
+
+def cluster_log_latency(site: ClusterSite) -> list[tuple[str, list[Figure]]]:
+    """Beside it: the same lines out of a follower of a pod that is no build."""
+    ours = list(_through_the_hub(site, talking(LINES, PAUSE)))
+    with site.pods() as pods:
+        pods.run("talking", script(words(LINES, PAUSE)))
+        pods.running("talking")
+        with site.followed(["talking"], pods.namespace) as (program,):
+            assert program.stdout
+            raw = [late for line in iter(program.stdout.readline, b"") for late in _lateness(line)]
+    rows = _rows(ours, raw, f"by {follower()}", (0.55, 1.01))
+    return [(f"line written in a pod → readable ({LINES} lines)", rows)]
+
+
+def _rows(
+    ours: Sequence[float], raw: Sequence[float], of_raw: str, olds: tuple[float, float]
+) -> list[Figure]:
     rows = []
-    for name, share, old, aim in (("p50", 0.5, 0.55, None), ("p95", 0.95, 1.01, Aim(0.5))):
+    for name, share, old, aim in (("p50", 0.5, olds[0], None), ("p95", 0.95, olds[1], Aim(0.5))):
         late = part(ours, share)
         rows.append(
             Figure(f"{name} through the hub", late, "s", old, "old", late / old, spread(ours), aim)
         )
-        rows.append(Figure(f"{name} from buildah's pipe", part(raw, share)))
+        rows.append(Figure(f"{name} {of_raw}", part(raw, share)))
     rows.append(Figure("lines seen", len(ours), "", LINES, "written", len(ours) / LINES))
-    return [(f"line written → readable ({LINES} lines)", rows)]
+    return rows
 
 
 def _through_the_hub(site: Site, dockerfile: str) -> Iterator[float]:

@@ -29,6 +29,11 @@ class Site:
         return 10 if self.quick else 30
 
     @property
+    def at_once(self) -> int:
+        """Builds, where there are to be many."""
+        return 10 if self.quick else 20
+
+    @property
     def base(self) -> str:
         """The base image by its full name."""
         return f"{self.stack.addresses.registry}/{BASE}"
@@ -65,9 +70,14 @@ def asleep(seconds: int) -> str:
 
 def talking(lines: int, pause: float) -> str:
     """Lines of log, each with the machine's uptime (in 1/100 s) when it was written."""
+    return f"FROM {BASE}\n{LABELS}RUN {words(lines, pause)}\n"
+
+
+def words(lines: int, pause: float) -> str:
+    """What a shell does for that."""
     loop = "while [ $i -lt {lines} ]; do read up idle < /proc/uptime; echo bench-line $i $up; "
     step = loop + "i=$((i + 1)); sleep {pause}; done"
-    return f"FROM {BASE}\n{LABELS}RUN i=0; {step.format(lines=lines, pause=pause)}\n"
+    return f"i=0; {step.format(lines=lines, pause=pause)}"
 
 
 def _dockerfile(step: str) -> str:

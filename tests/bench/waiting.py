@@ -20,7 +20,6 @@ from tests.bench.koji_build import BuildBroke, start
 from tests.bench.processes import Memory
 from tests.bench.site import MARK, Site, asleep
 
-AT_ONCE = 20
 CAPACITY = 1000.0  # of the host: kojid is not to stop at what the tasks weigh
 CHANNEL = "container-binary"
 PATIENCE = 600.0  # seconds until all builds have come to their RUN
@@ -30,33 +29,42 @@ MIB = 1024 * 1024 / 1e6  # the aims are in MB
 
 def many_at_once(site: Site) -> list[tuple[str, list[Figure]]]:
     """Beside them: as many of Koji's own tasks `sleep`, the least that a task of kojid costs."""
-    with _room(site) as kojid:
-        bare, _ = _waiting(site, kojid, _sleeping)
-        ours, cpu = _waiting(site, kojid, _building)
+    with room(site) as kojid:
+        with tasks(site, kojid, sleeping) as pids:
+            bare, _ = cost(pids)
+        with tasks(site, kojid, building) as pids:
+            ours, cpu = cost(pids)
     figures = [
-        _memory("PSS", [m.pss for m in ours], [m.pss for m in bare], old=24.0, aim=13.0),
-        _memory("private", [m.private for m in ours], [m.private for m in bare], 15.0, 8.0),
-        _memory("RSS", [m.rss for m in ours], [m.rss for m in bare], 57.0),
+        *memory("PSS", ours, bare, old=24.0, aim=13.0),
+        *memory("private", ours, bare, old=15.0, aim=8.0),
+        *memory("RSS", ours, bare, old=57.0),
         Figure("CPU of one that waits", max(cpu), "%", spread=spread(cpu), aim=Aim(0.3)),
     ]
-    flat = [figure for both in figures for figure in (both if isinstance(both, tuple) else (both,))]
-    return [(f"{AT_ONCE} builds at once on one builder", flat)]
+    return [(f"{site.at_once} builds at once on one builder", figures)]
 
 
-def _memory(
-    name: str, ours: Sequence[float], bare: Sequence[float], old: float, aim: float | None = None
+def memory(
+    name: str, ours: Sequence[Memory], bare: Sequence[Memory], old: float, aim: float | None = None
 ) -> tuple[Figure, Figure]:
-    """Both in MB, of one task; `old`: in MiB, of its two processes."""
-    mine, theirs = ([value * MIB for value in values] for values in (ours, bare))
+    """Both in MB, of one task. `name`: of a field of Memory; `old`: in MiB, of its two processes."""
     limit = Aim(aim) if aim else None
-    first = against_old(f"{name} of one task", mine, "MB", old * MIB, limit)
-    base = sum(theirs) / len(theirs)
-    ratio = first.ours / base
-    return first, Figure("the same", first.ours, "MB", base, "bare task", ratio)
+    first = against_old(f"{name} of one task", megabytes(name, ours), "MB", old * MIB, limit)
+    return first, beside_bare(first.ours, megabytes(name, bare), "bare task")
+
+
+def beside_bare(ours: float, bare: Sequence[float], what: str) -> Figure:
+    """The same figure, beside something else. In MB."""
+    base = sum(bare) / len(bare)
+    return Figure("the same", ours, "MB", base, what, ours / base)
+
+
+def megabytes(name: str, found: Sequence[Memory]) -> list[float]:
+    """A field of each, by its name in any case."""
+    return [getattr(one, name.lower()) * MIB for one in found]
 
 
 @contextmanager
-def _room(site: Site) -> Iterator[int]:
+def room(site: Site) -> Iterator[int]:
     """The builder's kojid, which takes more tasks than it would."""
     admin = site.stack.session(ADMIN)
     capacity = admin.getHost(HOSTNAME)["capacity"]
@@ -69,44 +77,49 @@ def _room(site: Site) -> Iterator[int]:
         admin.editHost(HOSTNAME, capacity=capacity)
 
 
-def _waiting(
+@contextmanager
+def tasks(
     site: Site, kojid: int, begin: Callable[[Site, Any], Callable[[], bool]]
-) -> tuple[list[Memory], list[float]]:
-    """The memory of each task, and its CPU time in percent of a processor."""
+) -> Iterator[list[int]]:
+    """Process ids of as many tasks as there are to be, which all wait; they are cancelled then."""
     admin = site.stack.session(ADMIN)
     ready = begin(site, admin)
     try:
-        _until(lambda: len(processes.below(kojid)) >= AT_ONCE and ready())
+        _until(site, lambda: len(processes.below(kojid)) >= site.at_once and ready())
         time.sleep(2)  # what the last one did to come here is not to be counted
-        tasks = processes.below(kojid)
-        before = {pid: processes.cpu(pid).own for pid in tasks}
-        time.sleep(WATCHED)
-        busy = [100 * (processes.cpu(pid).own - before[pid]) / WATCHED for pid in tasks]
-        return [processes.memory(pid) for pid in tasks], busy
+        yield processes.below(kojid)
     finally:
         for task in admin.listTasks(opts={"state": [koji.TASK_STATES["OPEN"]]}):
             admin.cancelTask(task["id"])
-        _until(lambda: not processes.below(kojid))
+        _until(site, lambda: not processes.below(kojid))
 
 
-def _sleeping(site: Site, admin: Any) -> Callable[[], bool]:
-    for _ in range(AT_ONCE):
+def cost(pids: Sequence[int]) -> tuple[list[Memory], list[float]]:
+    """The memory of each process, and its CPU time in percent of a processor."""
+    before = {pid: processes.cpu(pid).own for pid in pids}
+    time.sleep(WATCHED)
+    busy = [100 * (processes.cpu(pid).own - before[pid]) / WATCHED for pid in pids]
+    return [processes.memory(pid) for pid in pids], busy
+
+
+def sleeping(site: Site, admin: Any) -> Callable[[], bool]:
+    for _ in range(site.at_once):
         admin.makeTask("sleep", [int(PATIENCE)], channel=CHANNEL)
     return lambda: True
 
 
-def _building(site: Site, admin: Any) -> Callable[[], bool]:
+def building(site: Site, admin: Any) -> Callable[[], bool]:
     """Each in its RUN, as its log on the hub tells."""
     commit = site.commit("asleep", asleep(int(2 * PATIENCE)))
-    tasks = [start(site, commit) for _ in range(AT_ONCE)]
-    folders = [site.stack.places.topdir / "work" / koji.pathinfo.taskrelpath(t) for t in tasks]
+    started = [start(site, commit) for _ in range(site.at_once)]
+    folders = [site.stack.places.topdir / "work" / koji.pathinfo.taskrelpath(t) for t in started]
     logs = [folder / arch_log(platform.machine()) for folder in folders]
     return lambda: all(log.exists() and MARK in log.read_bytes().split(b"\n") for log in logs)
 
 
-def _until(done: Callable[[], bool]) -> None:
+def _until(site: Site, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not done():
         if time.monotonic() > deadline:
-            raise BuildBroke(f"{AT_ONCE} tasks at once did not get there in {PATIENCE:.0f} s.")
+            raise BuildBroke(f"{site.at_once} tasks at once did not get there in {PATIENCE:.0f} s.")
         time.sleep(1)
