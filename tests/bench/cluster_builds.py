@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.bench import waiting
 from tests.bench.cluster_site import ClusterSite, follower
 from tests.bench.figures import Aim, Figure, against_old, spread
@@ -9,6 +11,7 @@ from tests.bench.koji_build import build
 from tests.bench.site import asleep
 
 OLD_REQUESTS = 32  # of one quiet arch
+STARTS = 15.0  # seconds that twenty followers need until they only wait
 QUIET = (5, 35)  # seconds of two builds that say nothing
 
 
@@ -31,18 +34,15 @@ def quiet_requests(site: ClusterSite) -> list[tuple[str, list[Figure]]]:
 def many_in_the_cluster(site: ClusterSite) -> list[tuple[str, list[Figure]]]:
     """Beside them: as many followers of the same pods, at the same time."""
     with waiting.room(site) as kojid:
-        with waiting.tasks(site, kojid, waiting.sleeping) as pids:
-            bare, _ = waiting.cost(pids)
         with waiting.tasks(site, kojid, waiting.building) as pids:
             ours, cpu = waiting.cost(pids)
             with site.followed(site.build_pods()) as programs:
+                time.sleep(STARTS)
                 raw, raw_cpu = waiting.cost([program.pid for program in programs])
     what = follower()
-    figures = []
+    figures: list[Figure] = []
     for name, old, aim in (("PSS", 24.0, 13.0), ("private", 15.0, 8.0), ("RSS", 57.0, None)):
-        first, beside_sleep = waiting.memory(name, ours, bare, old, aim)
-        beside_raw = waiting.beside_bare(first.ours, waiting.megabytes(name, raw), what)
-        figures += [first, beside_sleep, beside_raw]
+        figures += waiting.memory(name, ours, raw, old, aim, what)
     busy = Figure("CPU of one that waits", max(cpu), "%", spread=spread(cpu), aim=Aim(0.3))
     mean, theirs = (sum(values) / len(values) for values in (cpu, raw_cpu))
     ratio = mean / theirs if theirs else None

@@ -62,10 +62,10 @@ class BuildBroke(Exception):
     """The task did not succeed, so there is nothing to measure."""
 
 
-def start(site: Site, commit: Commit) -> int:
+def start(site: Site, commit: Commit, target: str = TARGET) -> int:
     """A task of user packager."""
     task: int = site.stack.session().buildContainer(
-        commit.source, TARGET, {"git_branch": commit.branch}
+        commit.source, target, {"git_branch": commit.branch}
     )
     return task
 

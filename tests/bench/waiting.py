@@ -44,23 +44,20 @@ def many_at_once(site: Site) -> list[tuple[str, list[Figure]]]:
 
 
 def memory(
-    name: str, ours: Sequence[Memory], bare: Sequence[Memory], old: float, aim: float | None = None
+    name: str,
+    ours: Sequence[Memory],
+    bare: Sequence[Memory],
+    old: float,
+    aim: float | None = None,
+    what: str = "bare task",
 ) -> tuple[Figure, Figure]:
-    """Both in MB, of one task. `name`: of a field of Memory; `old`: in MiB, of its two processes."""
-    limit = Aim(aim) if aim else None
-    first = against_old(f"{name} of one task", megabytes(name, ours), "MB", old * MIB, limit)
-    return first, beside_bare(first.ours, megabytes(name, bare), "bare task")
-
-
-def beside_bare(ours: float, bare: Sequence[float], what: str) -> Figure:
-    """The same figure, beside something else. In MB."""
-    base = sum(bare) / len(bare)
-    return Figure("the same", ours, "MB", base, what, ours / base)
-
-
-def megabytes(name: str, found: Sequence[Memory]) -> list[float]:
-    """A field of each, by its name in any case."""
-    return [getattr(one, name.lower()) * MIB for one in found]
+    """Both in MB, of one task. `name`: of a field of Memory; `old`: in MiB, of its two processes;
+    `what`: what `bare` is of.
+    """
+    mine, theirs = ([getattr(one, name.lower()) * MIB for one in found] for found in (ours, bare))
+    first = against_old(f"{name} of one task", mine, "MB", old * MIB, Aim(aim) if aim else None)
+    base = sum(theirs) / len(theirs)
+    return first, Figure("the same", first.ours, "MB", base, what, first.ours / base)
 
 
 @contextmanager
