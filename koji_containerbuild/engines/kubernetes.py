@@ -290,7 +290,10 @@ class _Runs:
             if error.status == MISSING:
                 return "gone"
             raise
-        return _state(found) if found["metadata"]["uid"] == self._uids[arch] else "gone"
+        if found["metadata"]["uid"] != self._uids[arch]:
+            return "gone"
+        state = _state(found)  # asked for where there is no result: whatever told it to end, did so
+        return "cancelled" if state == "ended" and _told(found) else state
 
     def again(self, arch: str, patience: float) -> bool:
         run = self._runs[arch]

@@ -186,6 +186,8 @@ class _Followed:
         reason = str(event.get("reason"))
         if event.get("type") == "Warning" and ("Fail" in reason or reason in HINDRANCES):
             message = " ".join(str(event.get("message")).split())[:1000]
+            if arch.trouble and message.startswith("Error: "):
+                return  # no more than the name of what was told before
             arch.trouble = f"{reason}: {message}"
             yield from self._note(arch, reason, arch.trouble)
 
