@@ -122,7 +122,7 @@ def test_a_quiet_build_asks_the_cluster_a_dozen_times_at_most(
     engine: str, builds: Builds, koji_site: KojiSite
 ):
     before = len(koji_site.cluster.requests(BUILDER))
-    builds.good("FROM demo/base:1\n@LABELS@\nRUN sleep 20\n")
+    builds.good("FROM demo/base:1\n@LABELS@\nRUN sleep 12\n")
     asked = [
         (one["verb"], one["objectRef"]["resource"], one["requestReceivedTimestamp"])
         for one in koji_site.cluster.requests(BUILDER)[before:]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,23 +80,6 @@ class Seen:
         return self.outcome.failure.cause if self.outcome.failure else ""
 
 
-@pytest.mark.parametrize("seconds", [6, 20])
-def test_nothing_is_lost_while_the_apiserver_is_killed(
-    make: Callable[..., KubernetesEngine], ours: KubernetesSite, seconds: int
-):
-    cluster = ours.pods.cluster
-
-    def kill() -> None:
-        cluster.stop("kube-apiserver", signal.SIGKILL)
-        threading.Timer(seconds, lambda: cluster.start("kube-apiserver")).start()
-
-    seen = Seen(make(), job(x86_64=[["talk", 600, 30]]), kill)
-    assert seen.log == LINES
-    assert seen.outcome.report
-    assert any("cannot be reached" in note for note in seen.notes)
-    assert "The cluster one answers again." in seen.notes
-
-
 def test_a_quiet_build_asks_five_questions(
     make: Callable[..., KubernetesEngine], ours: KubernetesSite
 ):
@@ -123,31 +104,6 @@ def test_a_quiet_build_asks_five_questions(
         "create jobs", "create secrets", "delete jobs", "get pods/log", "watch pods",
     ]  # fmt: skip
     assert len(about_us) <= 12
-
-
-def test_a_pod_that_somebody_deletes_is_built_again(
-    make: Callable[..., KubernetesEngine], ours: KubernetesSite
-):
-    deleted: list[int] = []
-
-    def delete() -> None:
-        deleted.append(1)
-        ours.delete_pod("x86_64")
-
-    seen = Seen(make(), job(x86_64=[["say", "x"], ["talk", 600, 10]]), delete)
-    assert seen.outcome.report
-    assert any("was deleted. It is started again." in note for note in seen.notes)
-    assert seen.log.endswith(b"x" + LINES)
-
-
-def test_an_image_that_cannot_be_pulled_is_told_soon_and_is_an_error_later(
-    make: Callable[..., KubernetesEngine],
-):
-    engine = make(image="127.0.0.1:1/none:1", pull_policy="Always", start_seconds=15)
-    seen = Seen(engine, job(x86_64=[]))
-    assert "ErrImagePull" in seen.notes[0] and "127.0.0.1:1/none" in seen.notes[0]
-    assert seen.first_note < 8
-    assert "did not start within 15 s" in seen.cause and "127.0.0.1:1" in seen.cause
 
 
 def test_an_arch_without_a_node_is_told_soon_and_is_an_error_later(
