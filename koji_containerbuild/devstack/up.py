@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import time
@@ -61,7 +62,7 @@ def bring_up(
 ) -> None:
     """From nothing, or from whatever runs already, to a Koji that builds."""
     machine.check()
-    with timed("Koji's source", say):
+    with timed("Koji's source", say), _alone(places):
         source = koji_source.fetch(places.cache)
     if read_ports(places) is None:
         postgres.forget(places)
@@ -90,7 +91,8 @@ def bring_up(
         daemon = kojid.part(places, ports, source)
         ensure(daemon, places.run, places.log, before=partial(kojid.before_start, places))
     with timed("rpms, base image", say):
-        rpms = _distribution(places)
+        with _alone(places):
+            rpms = _distribution(places)
         image = base_image.provide(rpms, addresses(ports).registry)
     with timed("builds into Koji", say):
         for paths in rpms.builds.values():
@@ -121,6 +123,15 @@ def timed(what: str, say: Say) -> Iterator[None]:
     begin = time.monotonic()
     yield
     say(f"  {what:<24} {time.monotonic() - begin:6.2f} s")
+
+
+@contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """Another devstack may fill the same cache: it waits, or we do."""
+    places.cache.mkdir(parents=True, exist_ok=True)
+    with open(places.cache / "devstack.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _distribution(places: Places) -> Distro:
