@@ -1,4 +1,4 @@
-"""The command: python -m koji_containerbuild.devstack cluster up|demo|prepare|status|down|reset."""
+"""The command: python -m koji_containerbuild.devstack cluster up|demo|status|down|reset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from koji_containerbuild.devstack import demo
-from koji_containerbuild.devstack.cluster import binaries, buildroot_image, openshift_part
+from koji_containerbuild.devstack.cluster import openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster, find_cluster_places
 from koji_containerbuild.devstack.cluster.site import KojiSite, koji_beside
 from koji_containerbuild.errors import ContainerBuildError
@@ -30,9 +30,6 @@ def main(argv: Sequence[str]) -> int:
     try:
         if arguments.command == "up":
             _up(cluster, arguments.openshift)
-        elif arguments.command == "prepare":
-            binaries.provide(cluster.places.cache, _say)
-            buildroot_image.provide(cluster.places)
         elif arguments.command == "demo":
             _demo(cluster, "openshift" if arguments.openshift else "kubernetes")
         elif arguments.command == "status":
@@ -100,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     what = {
         "up": "start what does not run; safe to repeat",
         "demo": "up, with a Koji beside it, and build the worked example in the cluster",
-        "prepare": "have in the cache what takes minutes: programs, and the image of the buildroot",
         "status": f"what runs, and the addresses; exit code 0 if all is up, {DOWN} if not",
         "down": "end all parts and all pods, and the Koji beside it; what they know stays",
         "reset": "end all parts and delete the state folders (the cache stays)",
