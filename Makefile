@@ -13,6 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 READY := .venv/ready
 TEST_STATE := $(CURDIR)/.state-test
+TEST_CLUSTER := $(TEST_STATE)-cluster
 
 .PHONY: demo demo-cluster demo-down demo-reset test test-fast lint bench setup clean
 
@@ -31,11 +32,15 @@ demo-reset: $(READY)
 	@$(PYTHON) -m koji_containerbuild.devstack cluster reset
 
 # Those of the cluster run beside the others: they wait more than they work. What they print comes last.
+# Ctrl-C is to end both, and all that they have started: what a shell starts with & would not get it, were it not
+# for env, and the shell itself is to wait for them.
 test: lint
-	@$(PYTHON) -m pytest -m cluster > .state-cluster-tests 2>&1 & cluster=$$!; \
+	@trap wait INT; \
+	KCB_CLUSTER_STATE=$(TEST_CLUSTER) env --default-signal=INT $(PYTHON) -m pytest -m cluster \
+		> $(TEST_CLUSTER).log 2>&1 & cluster=$$!; \
 	KCB_STATE=$(TEST_STATE) $(PYTHON) -m pytest -m "(stack or not stack) and not cluster"; others=$$?; \
 	wait $$cluster; cluster=$$?; \
-	cat .state-cluster-tests; \
+	cat $(TEST_CLUSTER).log; \
 	test $$others -eq 0 -a $$cluster -eq 0
 
 test-fast: $(READY)
@@ -47,7 +52,7 @@ lint: $(READY)
 	$(PYTHON) -m mypy
 
 bench: $(READY)
-	@KCB_STATE=$(TEST_STATE) $(PYTHON) -m tests.bench
+	@KCB_STATE=$(TEST_STATE) KCB_CLUSTER_STATE=$(TEST_CLUSTER) $(PYTHON) -m tests.bench
 
 setup: $(READY)
 

@@ -53,11 +53,13 @@ def stack() -> Iterator[object]:
     )
     the_stack = Stack(find_places(state))
     ran_before = all(part.pid for part in the_stack.status())
-    the_stack.up()
-    yield the_stack
-    the_stack.close()
-    if not ran_before:
-        the_stack.down()
+    try:
+        the_stack.up()
+        yield the_stack
+    finally:
+        the_stack.close()
+        if not ran_before:
+            the_stack.down()
 
 
 @pytest.fixture(scope="session")
@@ -88,35 +90,40 @@ def tls(certificate: Path) -> ssl.SSLContext:
 def cluster() -> Iterator[object]:
     """A `devstack.cluster.Cluster` that is up; the first time ever it takes minutes.
 
-    In $KCB_CLUSTER_STATE, or .state-cluster of the repo. It is ended after the run, unless it ran before.
+    In $KCB_CLUSTER_STATE, or .state-test-cluster of the repo: the demo's is not disturbed. It is
+    ended after the run, unless it ran before.
     """
     from koji_containerbuild.devstack.cluster.cluster import Cluster, find_cluster_places
 
     state = os.environ.get("KCB_CLUSTER_STATE") or str(
-        Path(__file__).resolve().parent.parent / ".state-cluster"
+        Path(__file__).resolve().parent.parent / ".state-test-cluster"
     )
     the_cluster = Cluster(find_cluster_places(state))
     ran_before = all(part.pid for part in the_cluster.status())
-    the_cluster.up()
-    yield the_cluster
-    the_cluster.close()
-    if not ran_before:
-        the_cluster.down()
+    try:
+        the_cluster.up()
+        yield the_cluster
+    finally:
+        the_cluster.close()
+        if not ran_before:
+            the_cluster.down()
 
 
 @pytest.fixture(scope="session")
 def stack_for_pods(cluster: Cluster) -> Iterator[object]:
     """A `Stack` that the pods of `cluster` reach, and whose registry its node pulls from.
 
-    Its state is beside the cluster's: .state-cluster-koji.
+    Its state is beside the cluster's: .state-test-cluster-koji.
     """
     from koji_containerbuild.devstack.cluster.site import koji_beside
 
     the_stack = koji_beside(cluster)
     ran_before = all(part.pid for part in the_stack.status())
-    the_stack.up(host=cluster.node_ip)
-    cluster.trust_registry(the_stack.addresses.registry)
-    yield the_stack
-    the_stack.close()
-    if not ran_before:
-        the_stack.down()
+    try:
+        the_stack.up(host=cluster.node_ip)
+        cluster.trust_registry(the_stack.addresses.registry)
+        yield the_stack
+    finally:
+        the_stack.close()
+        if not ran_before:
+            the_stack.down()

@@ -2,8 +2,8 @@
 
 Needs root, as the devstack does, which is brought up in $KCB_STATE (.state-test if that is not
 set) and ended afterwards unless it ran before; groups that begin with `cluster-` have a Kubernetes
-in $KCB_CLUSTER_STATE (.state-cluster) and a devstack beside it. Times alone say little on a machine that others
-use: look at the ratios, and at the spread.
+in $KCB_CLUSTER_STATE (.state-test-cluster) and a devstack beside it. Times alone say little on a
+machine that others use: look at the ratios, and at the spread.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ def follower() -> str:
 
 @contextmanager
 def cluster_site(runs: int, quick: bool) -> Iterator[ClusterSite]:
-    """In $KCB_CLUSTER_STATE (.state-cluster if that is not set), ended unless it ran before."""
-    state = os.environ.get("KCB_CLUSTER_STATE") or str(REPO / ".state-cluster")
+    """In $KCB_CLUSTER_STATE (.state-test-cluster if that is not set), ended unless it ran before."""
+    state = os.environ.get("KCB_CLUSTER_STATE") or str(REPO / ".state-test-cluster")
     cluster = Cluster(find_cluster_places(state))
     stack = koji_beside(cluster)
     ran_before = all(one.pid for one in (*cluster.status(), *stack.status()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,40 @@ def test_builds_reach_neither_private_networks_nor_the_clouds_metadata_nor_are_t
     ]
     world = next(block for block in blocks if block["cidr"] == "0.0.0.0/0")
     assert {"169.254.0.0/16", "10.0.0.0/8", "127.0.0.0/8"} <= set(world["except"])
+    assert {"168.63.129.16/32", "192.0.0.0/24"} <= set(world["except"])  # Azure, Oracle
     assert all("ports" in rule for rule in builds["spec"]["egress"])
+
+
+def names(kind: str, *files: Path) -> set[str]:
+    return {o["metadata"]["name"] for path in files for o in objects(path) if o["kind"] == kind}
+
+
+def cluster_of_the_example() -> str:
+    text = (INFRA / "builder.conf.example").read_text()
+    found = re.search(r"(?ms)^#\[cluster one\]\n.*?(?=\n\n)", text)
+    assert found
+    return re.sub(r"(?m)^#(?=[a-z_]+ =|\[)", "", found[0])
+
+
+def cluster_of_the_readme() -> str:
+    text = textwrap.dedent(
+        (INFRA / "README.md").read_text().split("```ini\n")[1].split("   ```")[0]
+    )
+    return text.partition("\n\n")[2]
+
+
+@pytest.mark.parametrize("text", [cluster_of_the_example(), cluster_of_the_readme()])
+def test_builder_conf_names_the_objects_as_they_are_named(text: str, tmp_path: Path):
+    path = tmp_path / "builder.conf"
+    path.write_text(f"[builder]\nengine = clusters\n[registry]\nurl = r.example.com\n{text}")
+    cluster = load(path).clusters["one"]
+    secret = INFRA / "kubernetes" / "registry-secret.yaml.example"
+    assert {cluster.namespace} == names("Namespace", *FILES)
+    assert cluster.service_account in names("ServiceAccount", *FILES)
+    assert cluster.config_map in names("ConfigMap", *FILES)
+    assert {cluster.registry_secret} == names("Secret", secret)
+    configs = {cluster.build_config.format(arch=a.replace("_", "-")) for a in cluster.arches}
+    assert configs == names("BuildConfig", *FILES)
 
 
 def test_each_build_config_is_valid_parallel_and_for_one_arch():
