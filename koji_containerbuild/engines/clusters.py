@@ -136,7 +136,7 @@ class _Placed:
         self._job = job
         self.waiting = list(job.plan.arches)
         self.there: list[tuple[ClusterEngine, list[str]]] = []
-        self.why = ""  # they wait
+        self._why: dict[str, str] = {}  # they wait
         self._away_since = 0.0
         self._told: set[str] = set()  # that they wait
 
@@ -169,7 +169,7 @@ class _Placed:
             else:
                 if not full:
                     raise trouble[0] if trouble else self._nowhere(arch)
-                self.why = f"It waits for room in the cluster {', '.join(full)}."
+                self._why[arch] = f"It waits for room in the cluster {', '.join(full)}."
 
     def _place_if_possible(self) -> None:
         """Builds that wait bear a cluster that is away for a while."""
@@ -240,7 +240,7 @@ class _Placed:
         for arch in self.waiting:
             if arch not in self._told:
                 self._told.add(arch)
-                yield News(arch, note=self.why)
+                yield News(arch, note=self._why[arch])
         if self.waiting and room.may_have_changed(seconds):
             self._place_if_possible()
         begun = {arch for _, arches in self.there for arch in arches}

@@ -139,6 +139,25 @@ def test_where_all_are_full_the_user_is_told_and_the_build_begins_when_there_is_
     assert b"".join(n.log for n in seen) == b"at last"
 
 
+def test_each_arch_is_told_for_which_cluster_it_waits(site: Site):
+    one, two = {"max_builds": 1}, {"max_builds": 1, "arches": ("aarch64",)}
+    stays = [["wait", "/no/such/file"]]
+    site.engine(one, two).start(job(x86_64=stays, aarch64=stays))
+    engine = site.engine(one, two)
+    second = job("kcb-1-2", x86_64=[], aarch64=[])
+    engine.start(second)
+    told = dict.fromkeys(second.plan.arches, "")
+    for news in engine.follow(second, BEAT):
+        if news.note:
+            told[news.arch] = news.note
+        if all(told.values()):
+            break
+    assert told == {
+        "x86_64": "It waits for room in the cluster one (1 at once).",
+        "aarch64": "It waits for room in the cluster two (1 at once).",
+    }
+
+
 def test_a_build_that_waits_for_room_can_be_cancelled(site: Site):
     full = {"max_builds": 1}
     site.engine(two=full).start(job(aarch64=[["wait", "/no/such/file"]]))
