@@ -16,7 +16,7 @@ from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.base import Engine, Job, News
 from koji_containerbuild.engines.pods import AWAY
 from koji_containerbuild.engines.streams import Item, Reader
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.errors import ContainerBuildError, ServiceError
 
 T = TypeVar("T")
 TURN = 64  # news of one cluster before it is the next one's turn
@@ -153,9 +153,12 @@ class _Placed:
             self._start(engine, found)
 
     def place(self) -> None:
-        """Start what there is room for. Raises ServiceError when no cluster can be spoken to."""
+        """Start what there is room for.
+
+        Raises ContainerBuildError where no cluster takes an arch, not even later.
+        """
         for arch in list(self.waiting):
-            trouble: list[ServiceError] = []
+            trouble: list[ContainerBuildError] = []
             full = []
             able = [e for e in self._engines if arch in e.cluster.arches and not e.cluster.drained]
             for engine in able:
@@ -164,10 +167,11 @@ class _Placed:
                         self._start(engine, [arch])
                         break
                     full.append(f"{engine.name} ({engine.cluster.max_builds} at once)")
-                except ServiceError as error:
+                except ContainerBuildError as error:  # of the plan, of its section, or it is away
                     trouble.append(error)
             else:
                 if not full:
+                    trouble.sort(key=lambda error: not isinstance(error, ServiceError))
                     raise trouble[0] if trouble else self._nowhere(arch)
                 self._why[arch] = f"It waits for room in the cluster {', '.join(full)}."
 

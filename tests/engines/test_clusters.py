@@ -18,9 +18,11 @@ from koji_containerbuild.engines.base import Engine, Job, News
 from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.engines.clusters import Clusters
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
-from koji_containerbuild.errors import ServiceError
+from koji_containerbuild.engines.openshift import OpenShiftEngine
+from koji_containerbuild.errors import ConfigError, ServiceError
 from tests.fakes import buildroot_program
 from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.openshift import FakeOpenShift
 from tests.fakes.plans import PLAN
 
 BEAT = 0.05
@@ -137,6 +139,23 @@ def test_where_all_are_full_the_user_is_told_and_the_build_begins_when_there_is_
     assert [n.note for n in seen if n.note] == ["It waits for room in the cluster two (1 at once)."]
     assert [n.outcome.report for n in seen if n.outcome] == ["sha256:report"]
     assert b"".join(n.log for n in seen) == b"at last"
+
+
+def test_a_cluster_that_cannot_build_this_plan_leaves_it_to_the_others(
+    site: Site, fake_openshift: FakeOpenShift
+):
+    """It has no BuildConfig for it, or finds it too large."""
+    first = OpenShiftEngine("first", fake_openshift.config(build_config="none-{arch}"))
+    engine = Clusters([first, KubernetesEngine("two", site.two.config(), PROGRAM)])
+    one = job(x86_64=[])
+    engine.start(one)
+    assert ends(engine, one)["x86_64"].report
+    site.two.down()
+    with pytest.raises(ServiceError, match="cluster two .* cannot be reached"):  # it may come back
+        Clusters([first, KubernetesEngine("two", site.two.config(), PROGRAM, 0.2)]).start(one)
+    with pytest.raises(ConfigError, match="no BuildConfig 'none-x86-64'"):
+        Clusters([first]).start(one)
+    engine.close()
 
 
 def test_each_arch_is_told_for_which_cluster_it_waits(site: Site):
