@@ -58,10 +58,14 @@ def _forgotten(session: Session, hub: str, config: Config, engine: Engine) -> li
     strangers = {task: name for task, name in jobs.items() if task is not None and task not in here}
     states = Lookups(session).task_states(list(strangers))
     return [
-        task
-        for task, name in strangers.items()
-        if states[task] in ENDED and _told(engine, name) and _removed(engine, name)
+        task for task, name in strangers.items() if states[task] in ENDED and _ended(engine, name)
     ]
+
+
+def _ended(engine: Engine, name: str) -> bool:
+    """Told to end and removed. What one of several clusters cannot be told, the others may be."""
+    told = _told(engine, name)
+    return _removed(engine, name) and told
 
 
 def _told(engine: Engine, name: str) -> bool:

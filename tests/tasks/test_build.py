@@ -1035,6 +1035,16 @@ def test_the_sweep_goes_on_when_a_cluster_does_not_answer(site: Site):
     assert site.engine.cancelled
 
 
+def test_the_sweep_removes_what_can_be_removed_though_one_of_the_clusters_is_away(site: Site):
+    test_a_task_that_is_told_to_end_while_open_leaves_its_build_running(site)
+    stranger = site.engine.names()[0].replace("-7", "-8")
+    site.engine._jobs[stranger] = {}
+    site.hub.task_states[8] = koji.TASK_STATES["CANCELED"]
+    site.engine.cannot_cancel = True  # as a whole: one has not answered
+    assert swept(site) == []
+    assert stranger not in site.engine.names()
+
+
 def test_what_a_cluster_tells_is_in_the_log_of_the_task(site: Site):
     site.engine.notes = ["Unschedulable: 0/3 nodes are available."]
     site.run()
