@@ -247,6 +247,8 @@ class _Placed:
                 yield News(arch, note=self._why[arch])
         if self.waiting and room.may_have_changed(seconds):
             self._place_if_possible()
+        if not self.waiting:
+            room.close()
         begun = {arch for _, arches in self.there for arch in arches}
         for arch in left - begun - set(self.waiting):  # told to end before it began
             left.remove(arch)
@@ -284,6 +286,7 @@ class _Room:
     def close(self) -> None:
         for reader in self._readers:
             reader.stop()
+        self._readers = []
 
 
 def _cancelled(arch: str) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.engines.clusters import Clusters
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
+from koji_containerbuild.engines.streams import Watch
 from koji_containerbuild.errors import ConfigError, ServiceError
+from tests.cluster.pods import until
 from tests.fakes import buildroot_program
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.openshift import FakeOpenShift
@@ -175,6 +178,25 @@ def test_each_arch_is_told_for_which_cluster_it_waits(site: Site):
         "x86_64": "It waits for room in the cluster one (1 at once).",
         "aarch64": "It waits for room in the cluster two (1 at once).",
     }
+
+
+def watches() -> int:
+    return sum(isinstance(thread, Watch) for thread in threading.enumerate())
+
+
+def test_nobody_watches_for_room_when_the_build_has_begun(site: Site, tmp_path: Path):
+    full = {"max_builds": 1}
+    site.engine(two=full).start(job(aarch64=[["wait", str(tmp_path / "go")]]))
+    engine = site.engine(two=full)
+    second = job("kcb-1-2", aarch64=[["say", "x"], ["wait", str(tmp_path / "end")]])
+    engine.start(second)
+    for news in engine.follow(second, BEAT):
+        if not news.arch and not (tmp_path / "go").exists():
+            assert watches() == 1
+            (tmp_path / "go").touch()
+        if news.log:
+            until("one of the two ends", lambda: watches() == 1, 5)
+            (tmp_path / "end").touch()
 
 
 def test_a_build_that_waits_for_room_can_be_cancelled(site: Site):
