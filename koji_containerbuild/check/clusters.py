@@ -18,7 +18,7 @@ from koji_containerbuild.check.rights import rights
 from koji_containerbuild.config import Config
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.engines.api import Api, ApiError
-from koji_containerbuild.engines.openshift import OpenShiftEngine
+from koji_containerbuild.engines.openshift import Builds
 from koji_containerbuild.engines.permissions import OF_ENGINE, TOO_MUCH
 from koji_containerbuild.errors import ContainerBuildError, ServiceError
 from koji_containerbuild.registry.client import Registry
@@ -217,14 +217,14 @@ class _Cluster:
     def _build_config(self, arch: str) -> Iterator[Fact]:
         what = self._of(f"there is a BuildConfig for {arch}, as it should be")
         mend = self._apply("70-buildconfigs.yaml")
-        engine = OpenShiftEngine(self.name, self.cluster)
+        builds = Builds(self.name, self.cluster)
         try:
-            spec = engine.config_of(arch)["spec"]
+            spec = builds.config_of(arch)["spec"]
         except ContainerBuildError as error:
             yield wrong(what, error.what, mend)
             return
         finally:
-            engine.close()
+            builds.api.close()
         custom = (spec.get("strategy") or {}).get("customStrategy")
         limits = {name: spec.get(name, 5) for name in _HISTORY}
         if not custom:

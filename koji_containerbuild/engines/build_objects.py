@@ -11,8 +11,8 @@ from typing import Any
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.plan_text import ARCH, PIECE, to_variables
 from koji_containerbuild.engines import objects
+from koji_containerbuild.engines.cluster_objects import State
 from koji_containerbuild.engines.objects import Run
-from koji_containerbuild.engines.runs import State
 from koji_containerbuild.errors import BadRequest
 
 GROUP = "build.openshift.io/v1"

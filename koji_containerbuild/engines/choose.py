@@ -31,5 +31,5 @@ def choose(config: Config, config_path: Path) -> Engine:
 def cluster(name: str, section: ClusterConfig, patience: float) -> ClusterEngine:
     """The engine of one section [cluster NAME]. Raises ServiceError."""
     if section.engine == "openshift":
-        return OpenShiftEngine(name, section)
+        return OpenShiftEngine(name, section, patience)
     return KubernetesEngine(name, section, patience=patience)

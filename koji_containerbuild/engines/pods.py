@@ -16,8 +16,9 @@ from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.arch_state import ArchState
 from koji_containerbuild.engines.base import News
+from koji_containerbuild.engines.cluster_objects import State
 from koji_containerbuild.engines.pod_state import DEADLINE, GONE, Pod, failure, lost, read
-from koji_containerbuild.engines.runs import Runs, State
+from koji_containerbuild.engines.runs import Runs
 from koji_containerbuild.engines.streams import Change, Health, Item, Log, Said, Watch
 from koji_containerbuild.errors import ServiceError
 

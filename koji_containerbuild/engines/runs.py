@@ -1,46 +1,111 @@
-"""What following pods needs to know of an engine: the promises between it and engines/pods.py."""
+"""The runs of one job that this process follows: what engines/pods.py asks about."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from koji_containerbuild.engines.api import Api
+from koji_containerbuild.engines import objects
+from koji_containerbuild.engines.base import Job
+from koji_containerbuild.engines.cluster_objects import ClusterObjects, State, attempt, name_of
+from koji_containerbuild.engines.objects import Run
+from koji_containerbuild.errors import ServiceError
 
-State = Literal["runs", "ended", "cancelled", "deadline", "gone"]
+BEGIN = 60.0  # seconds
 
 
-class Runs(Protocol):
-    """What following needs to know of the runs of one job. The objects are the engine's."""
+class Runs:
+    """Each arch's last one, with the object that it is in the cluster."""
 
-    api: Api
-    container: str  # the one in the pod that builds
-    start_seconds: int  # until a pod that does not start is an error
-    seconds: int  # that a build may take, start and all
+    def __init__(self, cluster: ClusterObjects, job: Job) -> None:
+        self._cluster = cluster
+        self._job = job
+        self._made: dict[str, dict[str, Any]] = {}  # no more than metadata of the objects, by arch
+        self._ended: set[str] = set()
+        self._told_to_end = False
+        self.api = cluster.api
+        self.container = cluster.container  # the one in the pod that builds
+        # Until a pod that does not start is an error, and until all of it takes too long.
+        self.start_seconds = cluster.cluster.start_seconds
+        self.seconds = job.plan.limits.seconds + self.start_seconds + objects.SLACK
+
+    def start(self, arch: str, attempt: int = 1, patience: float = BEGIN) -> None:
+        """Begin, or adopt. Raises ServiceError, ConfigError, BadRequest."""
+        run = Run(self._job.name, arch, attempt)
+        made = self._cluster.begin(run, self._job.plan, patience)
+        self._made[arch] = {"metadata": made["metadata"]}
+        self._ended.discard(arch)
+
+    @property
+    def over(self) -> bool:
+        """Whether we have seen the end of everything."""
+        return bool(self._made) and self._ended == set(self._made)
+
+    def names(self) -> list[str]:
+        """Of the objects, of those too that were lost and may still be there."""
+        return [
+            name
+            for arch, made in self._made.items()
+            for name in self._cluster.tries(self._run(arch), name_of(made))
+        ]
+
+    def _run(self, arch: str) -> Run:
+        return Run(self._job.name, arch, attempt(self._made[arch]))
+
+    def cancel(self) -> None:
+        """What has ended by itself is not cancelled by that."""
+        self._told_to_end = not self.over
+        for arch in set(self._made) - self._ended:
+            self._cluster.end(self.owner(arch))
+
+    # -- for pods.follow
 
     def arches(self) -> Collection[str]:
         """Those that are to be followed."""
+        return [arch for arch in self._job.plan.arches if arch in self._made]
 
     def selector(self) -> str:
         """The label selector of all pods that there are or may be."""
+        return self._cluster.pods_of(self._job.name, [name_of(one) for one in self._made.values()])
 
     def arch_of(self, pod: Mapping[str, Any]) -> str:
         """Whose pod it is now; empty: nobody's, or that of a run that is given up."""
+        owners = {owner.get("uid") for owner in pod["metadata"].get("ownerReferences") or ()}
+        return next((arch for arch in self._made if self._uid(arch) in owners), "")
+
+    def _uid(self, arch: str) -> str:
+        return str(self._made[arch]["metadata"]["uid"])
 
     def owner(self, arch: str) -> str:
         """Name of the object that makes the pod: while there is none, it has the events."""
+        return name_of(self._made[arch])
 
     def told_to_end(self) -> bool:
         """Whether this process has cancelled the job."""
+        return self._told_to_end
 
     def state(self, arch: str, patience: float) -> State:
-        """Of the object that makes the pod. Asks the cluster. Raises ServiceError."""
+        """Of the object, where there is no result. Asks the cluster. Raises ServiceError."""
+        found = self._cluster.get(self.owner(arch), patience)
+        if found is None or found["metadata"]["uid"] != self._uid(arch):
+            return "gone"
+        return self._cluster.end_of(found)
 
     def again(self, arch: str, patience: float) -> bool:
         """Start anew what the cluster has lost; False: not any more. Raises ServiceError."""
+        before = attempt(self._made[arch])
+        if before > self._cluster.cluster.retries:
+            return False
+        self.start(arch, before + 1, patience)
+        return True
 
     def give_up(self, arch: str) -> None:
         """End an arch that does not start. Raises nothing."""
+        try:
+            self._cluster.end(self.owner(arch))
+        except ServiceError:
+            return  # it will be removed, or come to its deadline
 
     def ended(self, arch: str) -> None:
         """Nothing of it runs any more."""
+        self._ended.add(arch)

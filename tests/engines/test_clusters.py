@@ -52,12 +52,18 @@ class Site:
         folder.mkdir()
         return FakeKubernetes(folder)
 
-    def engine(self, one: dict[str, Any] = {}, two: dict[str, Any] = {}) -> Clusters:  # noqa: B006
+    def engine(
+        self,
+        one: dict[str, Any] = {},  # noqa: B006
+        two: dict[str, Any] = {},  # noqa: B006
+        patience: float = 5.0,
+    ) -> Clusters:
         """As a task has it: another task, another engine."""
+        one = {"arches": ("x86_64",), **one}
         made = Clusters(
             [
-                KubernetesEngine("one", self.one.config(**{"arches": ("x86_64",), **one}), PROGRAM),
-                KubernetesEngine("two", self.two.config(**two), PROGRAM),
+                KubernetesEngine("one", self.one.config(**one), PROGRAM, patience),
+                KubernetesEngine("two", self.two.config(**two), PROGRAM, patience),
             ]
         )
         self.engines.append(made)
@@ -213,9 +219,7 @@ def test_a_build_that_waits_for_room_can_be_cancelled(site: Site):
 
 def test_a_cluster_that_is_away_does_not_stop_builds_for_the_others(site: Site):
     site.one.down()
-    engine = site.engine()
-    for each in engine._engines:
-        each._patience = 0.2  # type: ignore[attr-defined]
+    engine = site.engine(patience=0.2)
     both = job(x86_64=[["say", "x"]], aarch64=[])
     engine.start(both)
     assert site.pods() == (0, 2)
@@ -227,9 +231,7 @@ def test_a_cluster_that_is_away_does_not_stop_builds_for_the_others(site: Site):
 def test_when_all_are_away_that_is_an_error(site: Site):
     site.one.down()
     site.two.down()
-    engine = site.engine()
-    for each in engine._engines:
-        each._patience = 0.2  # type: ignore[attr-defined]
+    engine = site.engine(patience=0.2)
     with pytest.raises(ServiceError, match="cluster one .* cannot be reached"):
         engine.start(job(x86_64=[]))
     with pytest.raises(ServiceError, match="cannot be reached"):
