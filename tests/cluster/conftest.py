@@ -15,6 +15,7 @@ from tests.cluster import admin
 from tests.cluster.pods import Pods
 from tests.cluster.site import Site
 from tests.stack.builds import Builds
+from tests.stack.hanging import Switch, switching
 
 
 @pytest.fixture
@@ -59,3 +60,16 @@ def koji_site(cluster: Cluster, stack_for_pods: Stack) -> Iterator[KojiSite]:
 def builds(koji_site: KojiSite) -> Builds:
     """Asks for container builds in the cluster."""
     return Builds(koji_site.stack)
+
+
+@pytest.fixture
+def switch(koji_site: KojiSite) -> Iterator[Switch]:
+    with switching(koji_site.cluster.node_ip) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, koji_site: KojiSite) -> str:
+    """The site builds with it from now on."""
+    koji_site.up(request.param)
+    return str(request.param)

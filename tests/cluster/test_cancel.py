@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -17,25 +16,12 @@ from koji_containerbuild.devstack.process import stop
 from tests.cluster.pods import until
 from tests.cluster.running_builds import LONG, RunningBuild
 from tests.stack.builds import Asked, Builds, wait_until
-from tests.stack.hanging import STUBBORN, Switch, kojid_stopped, processes, switching
+from tests.stack.hanging import STUBBORN, Switch, kojid_stopped, processes
 from tests.stack.images import tags
 
 pytestmark = pytest.mark.cluster
 
 AT_ONCE = 5.0  # seconds from kojid's own notice to the end of the RUN process
-
-
-@pytest.fixture
-def switch(koji_site: KojiSite) -> Iterator[Switch]:
-    with switching(koji_site.cluster.node_ip) as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def engine(request: pytest.FixtureRequest, koji_site: KojiSite) -> str:
-    """The site builds with it from now on."""
-    koji_site.up(request.param)
-    return str(request.param)
 
 
 @pytest.fixture

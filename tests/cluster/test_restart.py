@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,24 +18,10 @@ from tests.stack.hanging import (
     Switch,
     kill_task_process,
     kojid_stopped,
-    switching,
     task_processes,
 )
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def switch(koji_site: KojiSite) -> Iterator[Switch]:
-    with switching(koji_site.cluster.node_ip) as it:
-        yield it
-
-
-@pytest.fixture(scope="module")
-def engine(request: pytest.FixtureRequest, koji_site: KojiSite) -> str:
-    """The site builds with it from now on."""
-    koji_site.up(request.param)
-    return str(request.param)
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
