@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from koji_containerbuild.devstack import process
+from koji_containerbuild.devstack.cluster.cluster import OPENSHIFT
 from koji_containerbuild.devstack.cluster.site import NAMESPACE, KojiSite
 from koji_containerbuild.engines import objects
 from koji_containerbuild.engines.build_objects import BUILD
@@ -88,8 +90,8 @@ class RunningBuild:
         return [each for each in found if self._is_ours(each)]
 
     def _has_openshift(self) -> bool:
-        groups = self.site.cluster.api.call("GET", "/apis")["groups"]
-        return any(group["name"] == "build.openshift.io" for group in groups)
+        """It may have been there before: the cluster knows the group of an emulation that ended."""
+        return process.running(self.site.cluster.places.run, OPENSHIFT) is not None
 
     def _is_ours(self, found: Mapping[str, Any]) -> bool:
         return _labels(found).get(objects.JOB, "").endswith(f"-{self.task}")
