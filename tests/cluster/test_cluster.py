@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from koji_containerbuild.devstack.cluster.rest import Refused
 from koji_containerbuild.devstack.process import running
 from koji_containerbuild.errors import BadRequest, ConfigError, ServiceError
 from tests.cluster.pods import Pods, script, until
+from tests.fakes.web_server import QuietHandler, serving
 
 pytestmark = pytest.mark.cluster
 
@@ -55,25 +54,17 @@ def test_a_job_is_ended_at_its_deadline(pods: Pods):
 
 
 def test_a_pod_reaches_this_machine_by_the_nodes_address(pods: Pods):
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"from the machine\n")
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((pods.cluster.node_ip, 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Handler, pods.cluster.node_ip) as server:
         url = f"http://{pods.cluster.node_ip}:{server.server_port}/"
         pods.run("asks", script(f"wget -q -O - {url}"))
         assert pods.ended("asks")["exitCode"] == 0, pods.log("asks")
         assert pods.log("asks") == b"from the machine\n"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_service_account_without_permission_may_do_nothing(pods: Pods):

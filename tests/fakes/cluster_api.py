@@ -6,12 +6,12 @@ Rules are those of a Role, objects are known by their paths. tests/cluster asks 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.fakes.web_server import QuietHandler, serving
 
 TOKEN = "t0ken"
 ALL: dict[str, Any] = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
@@ -29,26 +29,13 @@ class FakeClusterApi:
         self.seen: list[str] = []
 
     def __enter__(self) -> FakeClusterApi:
-        fake = self
-
-        class Handler(_Handler):
-            state = fake
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        handler = type("Handler", (_Handler,), {"state": self})
+        self._serving = ExitStack()
+        self._server = self._serving.enter_context(serving(handler))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def __exit__(self, *error: object) -> None:
+        self._serving.close()
 
     @property
     def url(self) -> str:
@@ -68,13 +55,10 @@ def has(listed: Sequence[str], wanted: str) -> bool:
     return wanted in listed or "*" in listed
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     state: FakeClusterApi
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Tests want silence."""
 
     def do_GET(self) -> None:
         path = self._begin()

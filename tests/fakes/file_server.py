@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.fakes.web_server import QuietHandler, serving
 
 Habit = Callable[["Answer"], None]
 
@@ -98,7 +98,7 @@ def file_server() -> Iterator[FileServer]:
     """Runs as long as the block."""
     made = FileServer()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:  # noqa: N802
             wanted = self.headers.get("Range", "")
             made.asked.append((self.path, wanted))
@@ -113,16 +113,6 @@ def file_server() -> Iterator[FileServer]:
             time.sleep(answer.pause)
             self.wfile.write(answer.body if answer.cut < 0 else answer.body[: answer.cut])
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Tests want silence."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(Handler) as server:
+        made.url = f"http://127.0.0.1:{server.server_port}"
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.fakes.web_server import QuietHandler, serving
 
 
 class GitRepo:
@@ -57,7 +57,7 @@ def old_server(folder: Path) -> Iterator[str]:
     So it gives no commit by its id but the tips of its branches, unless `uploadpack.allow…` is set.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:  # noqa: N802
             about = b"001e# service=git-upload-pack\n0000"
             self._answer("advertisement", about + self._upload_pack("--advertise-refs"))
@@ -79,15 +79,5 @@ def old_server(folder: Path) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Tests want silence."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(Handler) as server:
         yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -18,11 +18,12 @@ import ssl
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.web_server import QuietHandler, serving
 
 INDEXES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -68,31 +69,21 @@ class FakeRegistry:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __enter__(self) -> FakeRegistry:
-        registry = self
-
-        class Handler(_Handler):
-            state = registry
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"state": self})
+        self._serving = ExitStack()
+        self._server = self._serving.enter_context(serving(handler, tls=self.tls))
         self._server.daemon_threads = False  # so that server_close waits for the last answer
-        if self.tls:
-            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._serving.callback(self._cut)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        for connection in list(self.open):  # a client may keep one as long as it keeps an exception
+    def __exit__(self, *error: object) -> None:
+        self._serving.close()
+
+    def _cut(self) -> None:
+        """A client may keep a connection as long as it keeps an exception."""
+        for connection in list(self.open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._server.server_close()
 
     @property
     def host(self) -> str:
@@ -104,7 +95,7 @@ class FakeRegistry:
         return sum(line.startswith(f"{method} ") and path in line for line in self.seen)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     state: FakeRegistry
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -119,9 +110,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             self.state.open.remove(self.connection)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Tests want silence."""
 
     def do(self) -> None:
         url = urlsplit(self.path)

@@ -7,12 +7,13 @@ import gzip
 import hashlib
 import lzma
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+
+from tests.fakes import web_server
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACES = (
@@ -71,19 +72,11 @@ class YumRepos:
         return folder
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Tests want silence."""
+class _Handler(web_server.QuietHandler, SimpleHTTPRequestHandler):
+    """Of files."""
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[YumRepos]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with web_server.serving(partial(_Handler, directory=str(folder))) as server:
         yield YumRepos(folder, f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from koji_containerbuild.devstack.process import running
 from koji_containerbuild.devstack.stack import Stack
+from tests.fakes.web_server import QuietHandler, serving
 from tests.stack.builds import wait_until
 
 # Asks what to do: the same commit can hang, and then not. Hanging, it ignores what it can.
@@ -37,25 +36,15 @@ class Switch:
 def switching(host: str) -> Iterator[Switch]:
     """A switch that can be reached at that address of this machine."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(it.answer.encode())
 
-        def log_message(self, *words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((host, 0), Handler)
-    it = Switch(f"http://{host}:{server.server_port}/")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Handler, host) as server:
+        it = Switch(f"http://{host}:{server.server_port}/")
         yield it
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def processes(word: str) -> list[str]:

@@ -63,7 +63,7 @@ from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 from tests.fakes.builder import FakeBuilder, push
 from tests.fakes.engine import FakeEngine
-from tests.fakes.file_server import file_server
+from tests.fakes.file_server import FileServer, file_server
 from tests.fakes.git import GitRepo, old_server
 from tests.fakes.koji_session import STATES, FakeKojiSession
 from tests.fakes.mail_server import mail_server
@@ -584,16 +584,22 @@ def test_files_of_the_lookaside_cache_are_in_the_plan_and_fetched(site: Site):
     assert "big.tar: 5 bytes, from http://127.0.0.1:" in site.log("x86_64.log")
 
 
+def commit_an_artifact_with_source(site: Site, server: FileServer) -> str:
+    """The checksum of the source."""
+    server.files = {"/a.jar": b"jar", "/s.zip": b"source"}
+    sums = {name: hashlib.sha256(body).hexdigest() for name, body in server.files.items()}
+    allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
+    site.config = dataclasses.replace(site.config, artifacts=allowed)
+    artifact = f"- url: {server.url}/a.jar\n  sha256: {sums['/a.jar']}\n"
+    source = f"  source-url: {server.url}/s.zip\n  source-sha256: {sums['/s.zip']}\n"
+    site.source.write({"fetch-artifacts-url.yaml": artifact + source})
+    site.commit()
+    return sums["/s.zip"]
+
+
 def test_the_source_of_an_artifact_is_kept_with_the_koji_build(site: Site):
     with file_server() as server:
-        server.files = {"/a.jar": b"jar", "/s.zip": b"source"}
-        sums = {name: hashlib.sha256(body).hexdigest() for name, body in server.files.items()}
-        allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
-        site.config = dataclasses.replace(site.config, artifacts=allowed)
-        artifact = f"- url: {server.url}/a.jar\n  sha256: {sums['/a.jar']}\n"
-        source = f"  source-url: {server.url}/s.zip\n  source-sha256: {sums['/s.zip']}\n"
-        site.source.write({"fetch-artifacts-url.yaml": artifact + source})
-        site.commit()
+        commit_an_artifact_with_source(site, server)
         site.run()
         asked = [path for path, _ in server.asked]
     (document,) = site.hub.imported
@@ -604,18 +610,11 @@ def test_the_source_of_an_artifact_is_kept_with_the_koji_build(site: Site):
 
 def test_the_source_of_an_artifact_may_be_gone_after_the_build(site: Site):
     with file_server() as server:
-        server.files = {"/a.jar": b"jar", "/s.zip": b"source"}
-        sums = {name: hashlib.sha256(body).hexdigest() for name, body in server.files.items()}
-        allowed = ArtifactsConfig((server.url.removeprefix("http://"),))
-        site.config = dataclasses.replace(site.config, artifacts=allowed)
-        artifact = f"- url: {server.url}/a.jar\n  sha256: {sums['/a.jar']}\n"
-        source = f"  source-url: {server.url}/s.zip\n  source-sha256: {sums['/s.zip']}\n"
-        site.source.write({"fetch-artifacts-url.yaml": artifact + source})
-        site.commit()
+        checksum = commit_an_artifact_with_source(site, server)
 
         def gone() -> None:
             server.files.pop("/s.zip", None)
-            (site.config.files.cache / f"sha256-{sums['/s.zip']}").unlink(missing_ok=True)
+            (site.config.files.cache / f"sha256-{checksum}").unlink(missing_ok=True)
 
         site.during = gone
         assert site.run()["koji_builds"] == ["1"]
