@@ -22,6 +22,7 @@ class Runs:
         self._job = job
         self._made: dict[str, dict[str, Any]] = {}  # no more than metadata of the objects, by arch
         self._ended: set[str] = set()
+        self._given_up: set[str] = set()  # another is to come, which may take more than one attempt
         self._told_to_end = False
         self.api = cluster.api
         self.container = cluster.container  # the one in the pod that builds
@@ -35,6 +36,7 @@ class Runs:
         made = self._cluster.begin(run, self._job.plan, patience)
         self._made[arch] = {"metadata": made["metadata"]}
         self._ended.discard(arch)
+        self._given_up.discard(arch)
 
     @property
     def over(self) -> bool:
@@ -86,6 +88,8 @@ class Runs:
 
     def state(self, arch: str, patience: float) -> State:
         """Of the object, where there is no result. Asks the cluster. Raises ServiceError."""
+        if arch in self._given_up:  # it may have been told to end, by us
+            return "gone"
         found = self._cluster.get(self.owner(arch), patience)
         if found is None or found["metadata"]["uid"] != self._uid(arch):
             return "gone"
@@ -96,6 +100,7 @@ class Runs:
         before = attempt(self._made[arch])
         if before > self._cluster.cluster.retries:
             return False
+        self._given_up.add(arch)
         self.start(arch, before + 1, patience)
         return True
 

@@ -391,6 +391,25 @@ def test_what_the_cluster_has_lost_is_built_again_and_told(
     assert not fake_kubernetes.store.of("jobs")
 
 
+@pytest.mark.parametrize("refused", ["POST jobs", "POST secrets"])
+def test_a_second_try_that_the_cluster_refuses_at_first_is_made_later(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, refused: str, tmp_path: Path
+):
+    refusals = [Refusal(403, "Forbidden", "exceeded quota")]
+
+    def lose() -> None:
+        fake_kubernetes.refuse = lambda what, name: (
+            refusals.pop() if refusals and what == refused else None
+        )
+        fake_kubernetes.node.end_with("x86_64", **EVICTED)
+
+    seen = Seen(engine, job(x86_64=[["again", str(tmp_path / "mark")]]), once(lose))
+    assert not refusals
+    assert seen.outcomes["x86_64"].report
+    assert engine.remove("kcb-1-1", 5)
+    assert not fake_kubernetes.store.of("jobs")
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_where_the_site_wants_no_second_try_it_is_a_failure(
     make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, loss: str
