@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.devstack.cluster import access, buildroot_image
+from tests.cluster.containers import processes, show
 from tests.cluster.pods import Pods
 from tests.fakes import buildroot_program
 
@@ -22,9 +22,8 @@ class KubernetesSite:
 
     def __init__(self, pods: Pods, folder: Path) -> None:
         self.pods = pods
-        self._folder = folder
         self._ended = threading.Event()
-        threading.Thread(target=self._show_files, daemon=True).start()
+        show(folder / "go", pods, self._ended)
 
     def config(self, **keys: Any) -> ClusterConfig:
         cluster = self.pods.cluster
@@ -44,7 +43,7 @@ class KubernetesSite:
 
     def kill(self, arch: str) -> None:
         """Its processes, without a word."""
-        for process in self._processes():
+        for process, _ in processes(self.pods):
             os.kill(process, signal.SIGKILL)
 
     def delete_pod(self, arch: str) -> None:
@@ -53,25 +52,3 @@ class KubernetesSite:
 
     def close(self) -> None:
         self._ended.set()
-
-    def _show_files(self) -> None:
-        while not self._ended.wait(0.05):
-            for process in self._processes() if (self._folder / "go").exists() else ():
-                there = Path(f"/proc/{process}/root{self._folder}/go")
-                try:
-                    there.parent.mkdir(parents=True, exist_ok=True)
-                    there.touch()
-                except OSError:
-                    continue  # it has ended
-
-    def _processes(self) -> Iterator[int]:
-        """Of the containers of our pods: their names are their hosts' names."""
-        found = self.pods.cluster.api.call("GET", self.pods.path)["items"]
-        names = {f"HOSTNAME={pod['metadata']['name']}".encode() for pod in found}
-        for folder in Path("/proc").iterdir():
-            try:
-                environment = (folder / "environ").read_bytes() if folder.name.isdigit() else b""
-            except OSError:
-                continue
-            if names & set(environment.split(b"\0")):
-                yield int(folder.name)

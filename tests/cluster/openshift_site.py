@@ -10,7 +10,6 @@ import base64
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import yaml
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.devstack.cluster import buildroot_image, openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster
+from tests.cluster.containers import processes, show
 from tests.cluster.pods import Pods
 from tests.engines.openshift_schema import check
 from tests.fakes import buildroot_program
@@ -92,7 +92,7 @@ class OpenShiftSite:
         program = Path(buildroot_program.__file__).read_text()
         self.secret("stand", **{"sitecustomize.py": TAKES_OVER, "buildroot_program.py": program})
         self.configs({"PYTHONPATH": f"{STAND_IN}:{CODE}"}, stand=STAND_IN)
-        threading.Thread(target=self._show_files, daemon=True).start()
+        show(self._folder / "go", self.pods, self._ended)
 
     def config(self, **keys: Any) -> ClusterConfig:
         """The section of builder.conf, with the account that the Role is for."""
@@ -110,37 +110,9 @@ class OpenShiftSite:
 
     def kill(self, arch: str) -> None:
         """Its processes, without a word."""
-        for process in self.processes():
-            if f"PLAN_ARCH={arch}".encode() in process:
-                os.kill(int(process[0]), signal.SIGKILL)
-
-    def _show_files(self) -> None:
-        """What a test makes in its folder is seen in the containers, too."""
-        while not self._ended.wait(0.05):
-            files = [path for path in self._folder.iterdir() if path.name == "go"]
-            for process in self.processes() if files else ():
-                for path in files:
-                    there = Path(f"/proc/{int(process[0])}/root{path}")
-                    try:
-                        there.parent.mkdir(parents=True, exist_ok=True)
-                        there.touch()
-                    except OSError:
-                        continue  # it has ended
-
-    def processes(self) -> Iterator[list[bytes]]:
-        """Process id and environment of the containers of our pods."""
-        names = [f"HOSTNAME={pod['metadata']['name']}".encode() for pod in self._builds()]
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    words = (folder / "environ").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if any(name in words for name in names):
-                    yield [folder.name.encode(), *words]
-
-    def _builds(self) -> list[Any]:
-        return list(self._api.call("GET", self.pods.path)["items"])
+        for process, environment in processes(self.pods):
+            if f"PLAN_ARCH={arch}".encode() in environment:
+                os.kill(process, signal.SIGKILL)
 
     def remove(self) -> None:
         self._ended.set()

@@ -16,6 +16,7 @@ from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.engines.base import Engine, Job
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
+from tests.cluster.containers import processes
 from tests.cluster.openshift_site import OpenShiftSite
 from tests.cluster.pods import until
 from tests.cluster.site import PLACE, Site
@@ -88,7 +89,7 @@ def test_a_cancelled_build_ends_within_seconds(openshift: OpenShiftSite, site: S
         if b"\nsleeping\n" in said:
             break
     engine.cancel(job.name)
-    until("no process of it is left", lambda: not list(openshift.processes()), 10)
+    until("no process of it is left", lambda: not list(processes(openshift.pods)), 10)
     assert [n.outcome.cancelled for n in engine.follow(job, 0.1) if n.outcome] == [True]
     assert engine.remove(job.name, 30)
     engine.close()
