@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import select
 import socket
 import ssl
@@ -37,6 +38,7 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _BROKEN = (OSError, http.client.HTTPException)  # ssl.SSLError is an OSError
 
 
@@ -108,7 +110,7 @@ class Api:
             connection = self._connect(CONNECT)
             connection.sock.settimeout(None)  # the next byte may come tomorrow
             connection.request("GET", _with(path, params), headers=headers)
-        except _BROKEN as error:
+        except (*_BROKEN, ValueError) as error:
             if connection is not None:
                 connection.close()
             raise self._unreachable(error) from error
@@ -132,7 +134,7 @@ class Api:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             text = response.read(LARGEST + 1)
-        except _BROKEN as error:
+        except (*_BROKEN, ValueError) as error:
             if connection is not None:
                 connection.close()
             raise self._unreachable(error) from error
@@ -167,7 +169,8 @@ class Api:
         )
 
     def _unreachable(self, error: Exception) -> ApiError:
-        words = str(error) or type(error).__name__
+        """Any other error than these may repeat what it did not like: a header with a token."""
+        words = (str(error) if isinstance(error, _BROKEN) else "") or type(error).__name__
         return ApiError(
             f"The cluster {self.name} ({self._url.netloc}) cannot be reached: {words}.",
             do="An admin should look whether it is up, and at url and ca_file of its section.",
@@ -181,16 +184,23 @@ class Api:
         return headers
 
     def _current_token(self) -> str:
-        """Tokens run out; whoever renews them writes the file anew."""
+        """Tokens run out; whoever renews them writes the file anew.
+
+        What is no token is not for a header, nor for anybody's eyes: libraries would cite it.
+        """
         path = Path(self._cluster.token_file)
         try:
             written = path.stat().st_mtime
             if written != self._token[1]:
-                self._token = (path.read_text().strip(), written)
-        except (OSError, UnicodeDecodeError) as error:
+                token = path.read_text(encoding="ascii").strip()
+                if not _TOKEN.fullmatch(token):
+                    raise ValueError("not one word")
+                self._token = (token, written)
+        except (OSError, ValueError) as error:
             raise ServiceError(
                 f"The token for the cluster {self.name} cannot be read from {path}.",
-                do=f"An admin should look at token_file in [cluster {self.name}].",
+                do=f"An admin should look at token_file in [cluster {self.name}]: the file holds "
+                "one word, and nothing else.",
             ) from error
         return self._token[0]
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -157,6 +158,29 @@ def test_a_token_that_cannot_be_read_is_named(api: Api, tmp_path: Path):
         ServiceError, match=r"cannot be read from .*token. An admin .* \[cluster on"
     ):
         api.call("GET", "/x")
+
+
+@pytest.mark.parametrize(
+    "text", [f"{SECRET}\nsecond", f"{SECRET} # mine", f"{SECRET}\x01x", f"{SECRET}ü", "", "\n"]
+)
+def test_what_is_no_token_is_not_sent_and_not_shown(
+    server: Server, api: Api, tmp_path: Path, text: str
+):
+    (tmp_path / "token").write_text(text)
+    for ask in (lambda: api.call("GET", "/x", patience=0.1), lambda: api.stream("/x", {})):
+        with pytest.raises(ServiceError, match=r"cannot be read .* one word") as caught:
+            ask()
+        told = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
+        assert SECRET not in told
+    assert server.asked == []
+
+
+def test_what_a_library_refuses_is_an_error_of_ours_without_its_words(tmp_path: Path):
+    """http.client cites a header that it refuses; so whatever is not known is not repeated."""
+    api = Api("one", ClusterConfig(url="http://127.0.0.1:99999", namespace="b"))
+    for ask in (lambda: api.call("GET", "/x", patience=0.1), lambda: api.stream("/x", {})):
+        with pytest.raises(ApiError, match=r"cannot be reached: ValueError\."):
+            ask()
 
 
 def test_a_refusal_keeps_the_clusters_words(server: Server, api: Api):
