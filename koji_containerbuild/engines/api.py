@@ -84,21 +84,19 @@ class Api:
         params: Mapping[str, str] = {},  # noqa: B006  read only
         *,
         patience: float = PATIENCE,
-        again: bool = True,
     ) -> dict[str, Any]:
-        """The answer. Raises ApiError.
+        """The answer; it may be asked twice for it: what has a name is not made twice.
 
-        `patience`: seconds for all of it, waiting for a cluster that is away too; `again`: whether
-        it may be asked twice, as most may: what has a name is not made twice.
+        `patience`: seconds for all of it, waiting for a cluster that is away too. Raises ApiError.
         """
         deadline = time.monotonic() + patience
         wait = 0.2
         while True:
             try:
-                return self._once(method, _with(path, params), body, deadline, reuse=again)
+                return self._once(method, _with(path, params), body, deadline)
             except ApiError as error:
                 left = deadline - time.monotonic() - wait
-                if not again or error.status not in (0, *_TRY_AGAIN) or left < 0.1:
+                if error.status not in (0, *_TRY_AGAIN) or left < 0.1:
                     raise
             self._sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  no secret in it
             wait = min(2 * wait, 2.0)
@@ -122,14 +120,12 @@ class Api:
         path: str,
         body: Optional[Mapping[str, Any]],
         deadline: float,
-        reuse: bool,
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         left = max(0.1, deadline - time.monotonic())
         headers, connection = self._headers(method), None
         try:
-            connection = self._reused() if reuse else None  # a used one may end under our hands
-            connection = connection or self._connect(min(left, CONNECT))
+            connection = self._reused() or self._connect(min(left, CONNECT))
             connection.sock.settimeout(left)
             connection.request(method, path, data, headers)
             response = connection.getresponse()

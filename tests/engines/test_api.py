@@ -219,16 +219,6 @@ def test_a_cluster_that_is_not_well_is_asked_again(server: Server, api: Api, tro
     assert len(server.asked) == 3
 
 
-def test_what_must_not_be_done_twice_is_asked_once(server: Server, api: Api):
-    api.call("GET", "/x")  # its connection would be used again
-    server.answers = [breaks, says(200, {})]
-    with pytest.raises(ApiError) as caught:
-        api.call("POST", "/x", {}, again=False)
-    assert caught.value.status == 0
-    assert len(server.asked) == 2
-    assert server.connections == 2
-
-
 def test_nobody_there_is_an_error_after_the_patience(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -259,7 +249,7 @@ def test_a_connection_that_the_cluster_has_closed_is_not_used_again(server: Serv
     server.answers = [lambda handler: (says(200, {})(handler), breaks(handler)), says(200, {})]  # type: ignore[func-returns-value, list-item, return-value]
     api.call("GET", "/x")
     time.sleep(0.1)
-    api.call("GET", "/x", again=True, patience=0.1)
+    api.call("GET", "/x", patience=0.1)
     assert len(server.asked) == 2
 
 
