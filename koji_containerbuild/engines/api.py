@@ -218,11 +218,7 @@ class Api:
 
     def _reused(self) -> Optional[http.client.HTTPConnection]:
         """A connection that is still there: what can be read from it now is its end."""
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:  # another thread was quicker
-                return None
+        for connection in self._taken():
             poll = select.poll()
             poll.register(connection.sock, select.POLLIN)
             if not poll.poll(0):
@@ -232,8 +228,16 @@ class Api:
 
     def close(self) -> None:
         """Close connections that nobody uses now. The Api can be used again."""
-        while self._idle:
-            self._idle.pop().close()
+        for connection in self._taken():
+            connection.close()
+
+    def _taken(self) -> Iterator[http.client.HTTPConnection]:
+        """Connections that nobody uses, as long as there are; other threads take them, too."""
+        while True:
+            try:
+                yield self._idle.pop()
+            except IndexError:
+                return
 
     def _context(self) -> ssl.SSLContext:
         cluster = self._cluster

@@ -253,6 +253,18 @@ def test_a_connection_that_the_cluster_has_closed_is_not_used_again(server: Serv
     assert len(server.asked) == 2
 
 
+def test_the_last_idle_connection_may_be_taken_by_another_thread_while_we_close(api: Api):
+    class JustEmptied(list[Any]):
+        """It was not empty when somebody looked."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    api._idle = JustEmptied()
+    api.close()
+    assert api.call("GET", "/x") == {"kind": "Fine"}
+
+
 # -- streams
 
 
