@@ -25,6 +25,7 @@ from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.errors import ServiceError
 
 CONNECT = 10.0  # seconds
+ANSWER = 30.0  # seconds for the headers of an answer that goes on; a cluster sends them at once
 PATIENCE = 30.0  # seconds; after that no new attempt is begun
 LARGEST = 32 * 1024 * 1024  # bytes of an answer that is read at once
 BLOCK = 64 * 1024  # bytes of a stream that are read at once
@@ -101,18 +102,24 @@ class Api:
             self._sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  no secret in it
             wait = min(2 * wait, 2.0)
 
-    def stream(self, path: str, params: Mapping[str, str]) -> Stream:
-        """Ask for an answer that goes on; nothing of it is awaited here. Raises ApiError."""
+    def stream(
+        self, path: str, params: Mapping[str, str], silent: Optional[float] = None
+    ) -> Stream:
+        """Ask for an answer that goes on; nothing of it is awaited here. Raises ApiError.
+
+        `silent`: seconds without a byte after which it has broken; None: it may say nothing for
+        as long as it likes, and begin with its headers when it has something to say.
+        """
         headers, connection = self._headers("GET"), None
         try:
             connection = self._connect(CONNECT)
-            connection.sock.settimeout(None)  # the next byte may come tomorrow
+            connection.sock.settimeout(None if silent is None else ANSWER)
             connection.request("GET", _with(path, params), headers=headers)
         except (*_BROKEN, ValueError) as error:
             if connection is not None:
                 connection.close()
             raise self._unreachable(error) from error
-        return Stream(self, connection)
+        return Stream(self, connection, silent)
 
     def _once(
         self,
@@ -257,8 +264,11 @@ class Api:
 class Stream:
     """An answer that goes on. Iterate it once; close it from any thread."""
 
-    def __init__(self, api: Api, connection: http.client.HTTPConnection) -> None:
+    def __init__(
+        self, api: Api, connection: http.client.HTTPConnection, silent: Optional[float]
+    ) -> None:
         self._api = api
+        self._silent = silent
         self._connection = connection
         self._socket = connection.sock  # the connection forgets it with the answer's headers
         self._lock = threading.Lock()
@@ -274,6 +284,7 @@ class Stream:
             response = self._connection.getresponse()
             if response.status != 200:
                 raise self._api.refusal(response.status, _said(response.read(64 * 1024)))
+            self._socket.settimeout(self._silent)
             block = b""
             while not self._closed:
                 yield block

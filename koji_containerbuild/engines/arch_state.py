@@ -22,6 +22,7 @@ class ArchState:
         self.pod: Optional[Pod] = None
         self.log: Optional[Log] = None
         self.log_ended = False
+        self.log_ended_at = 0.0
         self.log_broken = False  # it ended before its end
         self.lost_bytes = 0
         self.events: Optional[Watch] = None  # of the object that gives no sign
@@ -37,6 +38,13 @@ class ArchState:
     @property
     def waited(self) -> float:
         return time.monotonic() - self.since
+
+    def end_is_overdue(self, seconds: float) -> bool:
+        """Whether the log has ended that long ago, but not the pod, as far as we know; once."""
+        if not self.log_ended_at or time.monotonic() - self.log_ended_at < seconds:
+            return False
+        self.log_ended_at = 0.0
+        return True
 
     def readers(self) -> Sequence[Reader]:
         return [reader for reader in (self.log, self.events) if reader]

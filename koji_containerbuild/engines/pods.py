@@ -19,7 +19,7 @@ from koji_containerbuild.engines.base import News
 from koji_containerbuild.engines.cluster_objects import State
 from koji_containerbuild.engines.pod_state import DEADLINE, GONE, Pod, failure, lost, read
 from koji_containerbuild.engines.runs import Runs
-from koji_containerbuild.engines.streams import Change, Health, Item, Log, Said, Watch
+from koji_containerbuild.engines.streams import Change, Died, Health, Item, Log, Said, Watch
 from koji_containerbuild.errors import ServiceError
 
 WAITING = 16  # items in the queue: at most a megabyte of log
@@ -28,6 +28,7 @@ SLOW = 10.0  # seconds until we ask why a pod has not started
 SILENT = 3.0  # seconds that a cluster may be away before users are told
 AWAY = 900.0  # seconds that it may be away before it is an error
 DENIED = 60.0  # the same when it says that we may not; right after its start it may do so
+OVERDUE = 30.0  # seconds between a log's end and its pod's, after which we look ourselves
 LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
 BACK_OFF = "ImagePullBackOff"  # why, was said before
 HINDRANCES = ("BackOff", "ErrImageNeverPull", "NetworkNotReady")  # events that are no `Failed…`
@@ -68,8 +69,11 @@ class _Followed:
     def _watch_others(self) -> None:
         """Where pods are known by the name of what has made them, there are others now."""
         if self._watch.select != {"labelSelector": self._runs.selector()}:
-            self._watch.stop()
-            self._watch = self._start_watch(missed=True)
+            self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        self._watch.stop()
+        self._watch = self._start_watch(missed=True)
 
     def close(self) -> None:
         for arch in self.left.values():
@@ -90,6 +94,8 @@ class _Followed:
             yield from self._look_after(arch)
 
     def _read(self, item: Item) -> Iterator[News]:
+        if isinstance(item.what, Died):
+            raise item.what.error
         if item.reader is self._watch:
             if isinstance(item.what, Health):
                 self._note_health(item.what)
@@ -166,8 +172,6 @@ class _Followed:
                 path = self._runs.api.path("v1", "pods", pod.name, "log")
                 arch.log = Log(self._runs.api, self._items, path, self._runs.container)
                 arch.log.start()
-        if pod.ended and arch.log:
-            arch.log.container_ended()
 
     def _said(self, arch: ArchState, said: Said) -> Iterator[News]:
         for piece in said.read.pieces:
@@ -179,7 +183,8 @@ class _Followed:
             arch.lost_bytes = said.lost
             note = f"{said.lost} bytes of the log did not come through."
             yield News(arch.name, note=note, gap=True)
-        arch.log_ended = arch.log_ended or said.ended
+        if said.ended:
+            arch.log_ended, arch.log_ended_at = True, time.monotonic()
         arch.log_broken = arch.log_broken or said.broken
 
     def _event(self, arch: ArchState, event: Mapping[str, Any]) -> Iterator[News]:
@@ -212,6 +217,8 @@ class _Followed:
             yield from self._end(arch, pod)
         elif pod is None or not pod.started:
             yield from self._look_why(arch)
+        elif arch.end_is_overdue(OVERDUE):
+            self._watch_anew()
 
     def _left_behind(self, arch: ArchState) -> bool:
         """Deleted, and its node does not tell that it has ended."""
@@ -269,6 +276,8 @@ class _Followed:
             if self._left_behind(arch) or (pod.lost and not pod.message):
                 arch.log.stop()  # nobody will give it to us
                 arch.log_ended = arch.log_broken = True
+            else:
+                arch.log.container_ended()
             return
         if time.monotonic() < arch.ask_at:
             return

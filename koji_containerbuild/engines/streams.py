@@ -22,6 +22,8 @@ from koji_containerbuild.errors import ServiceError
 
 WATCHED = 3600.0  # seconds of one connection, where no build's end limits it
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between two connections
+SILENCE = 300.0  # seconds after which a watch has broken: clusters send a bookmark every minute
+HUNG = 30.0  # seconds after which a connection is given up that brings nothing of what there is
 LONGEST_LINE = 8 * 1024 * 1024  # bytes of an object
 GONE = 410  # HTTP: what was missed is not known any more
 LATE = 4  # connections after a container's end: its runtime may be slow to write the last lines
@@ -55,11 +57,18 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Died:
+    """A reader has ended by an error of ours."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
 class Item:
     """What a reader has put into the queue."""
 
     reader: Reader
-    what: Any  # Change, Said or Health
+    what: Any  # Change, Said, Health or Died
 
 
 class Reader(threading.Thread):
@@ -86,8 +95,14 @@ class Reader(threading.Thread):
     def _stopped(self) -> bool:
         return self._stop_now.is_set()
 
+    def run(self) -> None:
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001 — whoever reads the queue raises it again
+            self._put(Died(error))
+
     @abstractmethod
-    def run(self) -> None: ...
+    def _read(self) -> None: ...
 
     def _put(self, what: Any) -> None:
         while not self._stopped:
@@ -96,9 +111,11 @@ class Reader(threading.Thread):
             except queue.Full:  # whoever reads is busy: the cluster may wait
                 continue
 
-    def _blocks(self, path: str, params: dict[str, str]) -> Iterator[bytes]:
-        """Of one connection. Raises ServiceError."""
-        stream = self._api.stream(path, params)
+    def _blocks(
+        self, path: str, params: dict[str, str], silent: Optional[float] = None
+    ) -> Iterator[bytes]:
+        """Of one connection, as Api.stream. Raises ServiceError."""
+        stream = self._api.stream(path, params, silent)
         with self._lock:
             self._stream = stream
         if self._stopped:
@@ -135,7 +152,7 @@ class Watch(Reader):
         self._version = ""  # of the last change; empty: begin with what is there
         self.missed = False  # there were changes that nobody can tell us
 
-    def run(self) -> None:
+    def _read(self) -> None:
         while not self._stopped:
             try:
                 if self.missed:
@@ -168,7 +185,7 @@ class Watch(Reader):
         if self._version:
             params["resourceVersion"] = self._version
         parts: list[bytes] = []
-        for block in self._blocks(self._path, params):
+        for block in self._blocks(self._path, params, SILENCE):
             if not block:
                 self._put(Health())
             *lines, rest = block.split(b"\n")
@@ -183,12 +200,14 @@ class Watch(Reader):
         try:
             event = json.loads(line)
             kind, found = event["type"], event["object"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            code = int(found.get("code") or 500) if kind == "ERROR" else 0
+            version = "" if code else str(found["metadata"].get("resourceVersion") or "")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ApiError(f"The cluster sent what is no change: {line[:100]!r}.") from error
-        if kind == "ERROR":
-            raise self._api.refusal(int(found.get("code") or 500), found)
+        if code:
+            raise self._api.refusal(code, found)
         self._wait = FIRST_WAIT
-        self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
+        self._version = version
         if kind != "BOOKMARK":
             self._put(Change(kind, found))
 
@@ -203,6 +222,7 @@ class Log(Reader):
         self._container = container
         self._unframer = Unframer()
         self._container_ended = threading.Event()
+        self._heard = 0.0  # when the last bytes came, or a connection began
         self._refused = False
         self._foreign = self._skip = 0  # lines that are no frames: told, and to be left out
 
@@ -211,19 +231,31 @@ class Log(Reader):
         self._container_ended.set()
 
     def container_ended(self) -> None:
-        """There will be no more: what a connection brings from now on is all."""
-        self._container_ended.set()
+        """There will be no more: what a connection brings from now on is all.
 
-    def run(self) -> None:
+        Called again as long as we wait for that: a connection that brings nothing is opened anew.
+        """
+        if not self._container_ended.is_set():
+            self._heard = time.monotonic()
+            self._container_ended.set()
+        elif time.monotonic() - self._heard > HUNG:
+            self._heard = time.monotonic()
+            with self._lock:
+                if self._stream:
+                    self._stream.close()
+
+    def _read(self) -> None:
         refused_since = 0.0
         late = 0
         while not self._stopped:
             last = self._container_ended.is_set()
             late += last
             refused = False
+            self._heard = time.monotonic()
             try:
                 for block in self._blocks(self._path, self._params()):
                     self._feed(block)
+                    self._heard = time.monotonic()
                     if self._unframer.complete:
                         break
                 whole = late >= (LATE if self._unframer.seconds else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines import pods, streams
+from koji_containerbuild.engines import api, pods, streams
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
@@ -244,6 +245,121 @@ def test_a_pod_that_is_gone_after_a_missed_watch_is_noticed(
 
     seen = Seen(make(retries=0), job(x86_64=[["say", "x"], ["wait", "/none"]]), once(lose))
     assert "was deleted" in seen.cause
+
+
+# -- connections that are taken, and bring nothing
+
+
+def test_a_watch_that_is_never_answered_is_told_and_tried_again(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api, "ANSWER", 1.0)
+
+    def hang() -> None:
+        fake_kubernetes.hang = "WATCH pods"
+        fake_kubernetes.cut()
+
+    def go_on(news: News) -> None:
+        hanging(news)
+        if "cannot be reached: timed out" in news.note:
+            fake_kubernetes.hang = ""
+
+    hanging = once(hang)
+    seen = Seen(engine, job(x86_64=TALKS), go_on)
+    assert (seen.log, bool(seen.outcomes["x86_64"].report)) == (LINES, True)
+    assert [note.partition(".")[0] for note in seen.notes][-1:] == ["The cluster one answers again"]
+
+
+def test_a_watch_without_a_word_is_opened_again(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(streams, "SILENCE", 1.5)
+
+    def mute() -> None:
+        fake_kubernetes.mute = True
+        fake_kubernetes.node.kill("x86_64")
+        threading.Timer(2.0, lambda: setattr(fake_kubernetes, "mute", False)).start()
+
+    seen = Seen(engine, job(x86_64=STAYS), once(mute))
+    assert seen.cause == "The buildroot program ended without a word."
+    assert seen.notes == []
+
+
+def test_a_watch_with_bookmarks_is_not_opened_again(
+    engine: KubernetesEngine,
+    fake_kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
+    monkeypatch.setattr(streams, "SILENCE", 1.5)
+    quiet = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
+    threading.Timer(4.0, (tmp_path / "go").touch).start()
+    Seen(engine, quiet)
+    assert fake_kubernetes.asked.count("WATCH pods") == 1
+
+
+def test_the_end_of_a_pod_is_looked_for_when_its_log_has_ended_and_nobody_tells_of_it(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pods, "OVERDUE", 1.0)
+    seen = Seen(engine, job(x86_64=TALKS), once(lambda: setattr(fake_kubernetes, "mute", True)))
+    assert (seen.log, bool(seen.outcomes["x86_64"].report), seen.notes) == (LINES, True, [])
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_log_that_hangs_is_opened_again_once_its_container_has_ended(
+    engine: KubernetesEngine,
+    fake_kubernetes: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    recovers: bool,
+):
+    monkeypatch.setattr(streams, "HUNG", 0.5)
+
+    def hang() -> None:
+        fake_kubernetes.hang = "GET pods/log"
+        fake_kubernetes.cut()
+        (tmp_path / "go").touch()
+        if recovers:
+            threading.Timer(0.7, lambda: setattr(fake_kubernetes, "hang", "")).start()
+
+    hangs = job(x86_64=[["say", "x\n"], ["wait", str(tmp_path / "go")], *TALKS])
+    seen = Seen(engine, hangs, once(hang))
+    assert seen.outcomes["x86_64"].report
+    if recovers:
+        assert (seen.log, seen.notes) == (b"x\n" + LINES, [])
+    else:
+        assert seen.notes == ["The end of the log did not come through."]
+
+
+@pytest.mark.parametrize("reader", [streams.Watch, streams.Log])
+def test_a_mistake_of_ours_in_a_thread_is_an_error_of_the_task(
+    engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch, reader: type[streams.Reader]
+):
+    def fail(self: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(reader, "_read", fail)
+    with pytest.raises(KeyError, match="ours"):
+        Seen(engine, job(x86_64=STAYS))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b'{"type": "MODIFIED", "object": null}',
+        b'{"type": "MODIFIED", "object": {}}',
+        b'{"type": "ERROR", "object": {"code": "x"}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_change_is_an_error_of_the_cluster(
+    fake_kubernetes: FakeKubernetes, line: bytes
+):
+    watch = streams.Watch(api.Api("one", fake_kubernetes.config()), queue.Queue(), "/x", {}, 5)
+    with pytest.raises(ApiError, match="what is no change"):
+        watch._tell(line)
 
 
 def test_what_was_rotated_away_is_told(engine: KubernetesEngine, fake_kubernetes: FakeKubernetes):

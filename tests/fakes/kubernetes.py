@@ -116,6 +116,8 @@ class FakeKubernetes:
             None
         )
         self.refuse: Optional[Callable[[str, str], Optional[Refusal]]] = None
+        self.hang = ""  # what is taken, as in `asked`, and never answered
+        self.mute = False  # watches stay open, and tell nothing
         self._connections: set[socket.socket] = set()
         self._server: Optional[ThreadingHTTPServer] = None
         self._port = 0
@@ -195,9 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             verb = "WATCH" if params.get("watch") else self.command
             what = f"{verb} {kind}{match['sub'] or ''}"
             self.cluster.asked.append(what)
-            refusal = self.cluster.refuse and self.cluster.refuse(what, name)
-            if refusal:
-                raise refusal
+            self._disturb(what, name)
             if self.cluster.other and url.path.startswith(OTHERS):
                 given = json.loads(body) if body else {}
                 self._pass_on(*self.cluster.other(self.command, url.path, params, given))
@@ -214,6 +214,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     do_POST = do_PATCH = do_DELETE = do_GET
+
+    def _disturb(self, what: str, name: str) -> None:
+        while self.cluster.hang == what and self.cluster.is_up:
+            time.sleep(0.05)
+        refusal = self.cluster.refuse and self.cluster.refuse(what, name)
+        if refusal:
+            raise refusal
 
     def _say(self, code: int, value: Any) -> None:
         data = json.dumps(value).encode()
@@ -284,8 +291,11 @@ class _Handler(BaseHTTPRequestHandler):
                     expired = Refusal(410, "Expired", "too old resource version")
                     self._event("ERROR", expired.status)
                     break
-                if not news:
-                    store.changed.wait(0.5)
+                if not news and not store.changed.wait(0.5) and params.get("allowWatchBookmarks"):
+                    meta = {"resourceVersion": str(version)}
+                    self._event("BOOKMARK", {"metadata": meta})
+            if self.cluster.mute:
+                continue
             for _, _, what, found in news:
                 if _selected(found, params):
                     self._event(what, found)
@@ -293,6 +303,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _event(self, what: str, found: Any) -> None:
+        if self.cluster.mute:
+            return
         self._chunk(json.dumps({"type": what, "object": found}).encode() + b"\n")
 
     def _log(self, name: str, params: Mapping[str, str]) -> None:
