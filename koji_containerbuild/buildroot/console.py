@@ -11,6 +11,8 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
@@ -34,6 +36,8 @@ class Console:
         self._arch = arch
         self._at_line_start = True
         self._lock = threading.RLock()  # stages beside each other speak, and in one order for all
+        self._busy = False  # the main thread is writing
+        self._put_off: Optional[BaseException] = None
         self.size = os.fstat(self._log).st_size  # bytes in the log so far
         self._framer = Framer(self.size) if framed else None
 
@@ -63,17 +67,39 @@ class Console:
         """Raises OSError when the log cannot be written (a full disk): that fails the build."""
         if not data:
             return
-        with self._lock:
+        with self._whole(), self._lock:
             self._all(self._log, data)
             self.size += len(data)
             self._at_line_start = data.endswith(b"\n")
             self._pass_on(self._framer.frame(data) if self._framer else data)
 
+    def interrupt(self, error: BaseException) -> None:
+        """For a signal's handler: raise this, but let what is being written be written first."""
+        if not self._busy:
+            raise error
+        self._put_off = error
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Half a frame would spoil the next one. Handlers run in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+            error, self._put_off = self._put_off, None
+            if error:
+                raise error
+
     def end(self) -> None:
         """Who reads frames is told that there is no more; said once."""
-        if self._framer:
-            self._pass_on(self._framer.end())
-            self._framer = self._echo = None
+        with self._lock:
+            if self._framer:
+                self._pass_on(self._framer.end())
+                self._framer = self._echo = None
 
     def _pass_on(self, data: bytes) -> None:
         if self._echo is not None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from koji_containerbuild.buildroot.buildah import Buildah
 from koji_containerbuild.buildroot.console import Console
@@ -111,7 +110,11 @@ def _follow(
     plan: BuildPlan, config: Config, given: argparse.Namespace, console: Console
 ) -> Outcome:
     """The recipe, with tools for it."""
-    with _signals(plan.limits.seconds), _folder() as work, open_registry(config) as registry:
+    with (
+        _signals(plan.limits.seconds, console),
+        _folder() as work,
+        open_registry(config) as registry,
+    ):
         builder = Buildah(config, work, given.arch)
         limits = FetchLimits(
             config.files.max_file_mib,
@@ -126,13 +129,15 @@ def _follow(
 
 
 @contextmanager
-def _signals(seconds: int) -> Iterator[None]:
-    """A signal ends the build wherever it is; a second one does not disturb the clean-up."""
+def _signals(seconds: int, console: Console) -> Iterator[None]:
+    """A signal ends the build wherever it is, but not within a line of the log; a second one does
+    not disturb the clean-up.
+    """
 
-    def end(number: int, frame: object) -> NoReturn:
+    def end(number: int, frame: object) -> None:
         for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(each, signal.SIG_IGN)
-        raise Ended(number, seconds)
+        console.interrupt(Ended(number, seconds))
 
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(each, end)

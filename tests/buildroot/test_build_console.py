@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +141,50 @@ def test_stages_beside_each_other_are_in_one_order_for_all(log: Path, tmp_path: 
     read = unframer.feed((tmp_path / "frames").read_bytes())
     assert b"".join(piece.data for piece in read.pieces) == log.read_bytes()
     assert (unframer.lost, unframer.complete) == (0, True)
+
+
+class Ended(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("milliseconds", range(20, 60, 4))
+def test_a_signal_in_the_middle_of_writing_leaves_log_and_frames_whole(
+    log: Path, milliseconds: int
+):
+    source, sink = os.pipe()
+    console = Console(log, "x86_64", sink, framed=True)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.extend(slowly(source)))
+    reader.start()
+    before = signal.signal(signal.SIGALRM, lambda number, frame: console.interrupt(Ended()))
+    signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+    try:
+        with pytest.raises(Ended):
+            for number in itertools.count():
+                console.write(b"".join(b"%d: line %d\n" % (number, line) for line in range(400)))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    console.say("Stage 'build' failed: it took too long.")
+    console.end()
+    console.close()
+    os.close(sink)
+    reader.join()
+    unframer = Unframer()
+    told = unframer.feed(b"".join(read))
+    assert b"".join(piece.data for piece in told.pieces) == log.read_bytes()
+    assert (told.foreign, unframer.lost, unframer.complete) == ((), 0, True)
+
+
+def slowly(source: int) -> Iterator[bytes]:
+    """So that whoever writes is waiting, most of the time."""
+    while block := os.read(source, 8192):
+        yield block
+        time.sleep(0.001)
+    os.close(source)
+
+
+def test_a_signal_while_nothing_is_written_is_obeyed_at_once(console: Console):
+    console.say("x")
+    with pytest.raises(Ended):
+        console.interrupt(Ended())
