@@ -70,17 +70,22 @@ class Stack:
         if not (self.places.state / MARK).exists():
             return
         with state_folder.alone(self.places.state, MARK):
-            for name, how in reversed(list(up.PARTS.items())):
-                stop(self.places.run, name, how)
-            _unmount_below(self.places.state / "containers")
+            self._end()
 
     def reset(self) -> None:
         """End all parts and delete everything, the database too; the cache stays."""
         state_folder.require_ours(self.places.state, MARK)
-        self.down()
-        profile.forget(self.places)
-        postgres.remove(self.places)
-        state_folder.delete(self.places.state)
+        self.close()
+        with state_folder.alone(self.places.state, MARK):
+            self._end()
+            profile.forget(self.places)
+            postgres.remove(self.places)
+            state_folder.delete(self.places.state)
+
+    def _end(self) -> None:
+        for name, how in reversed(list(up.PARTS.items())):
+            stop(self.places.run, name, how)
+        _unmount_below(self.places.state / "containers")
 
     def status(self) -> list[PartStatus]:
         """All parts, in the order they are started."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +23,21 @@ def alone(state: Path, mark: str) -> Iterator[None]:
             f"{state} holds something else than a devstack.",
             do="Choose an empty folder with --state.",
         )
-    state.mkdir(parents=True, exist_ok=True)
-    with open(state / mark, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    while True:
+        state.mkdir(parents=True, exist_ok=True)
+        with open(state / mark, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_still(state / mark, lock.fileno()):
+                yield
+                return
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """A `reset` that was waited for has deleted the folder, and the file that was locked."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def require_ours(state: Path, mark: str) -> None:

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from koji_containerbuild.config.cluster import ClusterConfig
+from koji_containerbuild.devstack.cluster import objects
 from koji_containerbuild.devstack.cluster.cluster import Cluster
 from koji_containerbuild.devstack.cluster.rest import Refused
 from tests.cluster.pods import until
 
 INFRA = Path(__file__).parents[2] / "fedora-infra"
 NAMESPACE = "koji-containerbuild"
-KINDS: Mapping[str, tuple[str, str]] = {  # group and name of the resource
-    "Namespace": ("v1", "namespaces"),
-    "ServiceAccount": ("v1", "serviceaccounts"),
-    "Secret": ("v1", "secrets"),
-    "ConfigMap": ("v1", "configmaps"),
-    "LimitRange": ("v1", "limitranges"),
-    "ResourceQuota": ("v1", "resourcequotas"),
-    "Role": ("rbac.authorization.k8s.io/v1", "roles"),
-    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
-    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
-    "BuildConfig": ("build.openshift.io/v1", "buildconfigs"),
-}
-
-
-def path_of(found: Mapping[str, Any]) -> str:
-    """Of an object in the API."""
-    group, resource = KINDS[found["kind"]]
-    assert found["apiVersion"] == group
-    root = "/api/v1" if group == "v1" else f"/apis/{group}"
-    name = found["metadata"]["name"]
-    if resource == "namespaces":
-        return f"{root}/namespaces/{name}"
-    return f"{root}/namespaces/{found['metadata']['namespace']}/{resource}/{name}"
 
 
 def read(file: str) -> list[dict[str, Any]]:
@@ -50,17 +27,7 @@ def apply(cluster: Cluster, *files: str) -> None:
     """kubectl apply --server-side --force-conflicts"""
     for file in files:
         for found in read(file):
-            path = path_of(found)
-            if found["kind"] == "BuildConfig":  # the emulation knows no apply
-                cluster.api.call("POST", path.rpartition("/")[0], found)
-                continue
-            cluster.api.call(
-                "PATCH",
-                path,
-                found,
-                params={"fieldManager": "admin", "force": "true"},
-                content_type="application/apply-patch+yaml",
-            )
+            objects.apply(cluster.api, found)
 
 
 def apply_all(cluster: Cluster) -> None:

@@ -29,6 +29,11 @@ def apiserver(places: Places, network: Network) -> Path:
     return _server(places, "kube-apiserver", "kube-apiserver", names, addresses)
 
 
+def etcd(places: Places) -> Path:
+    """For its listeners; it is its own peer, and a client of itself."""
+    return _server(places, "etcd", "etcd", ["localhost"], [HOST])
+
+
 def kubelet(places: Places, network: Network) -> Path:
     """For its own listener, and as a client of the apiserver."""
     subject = f"system:node:{NODE}"
@@ -49,25 +54,21 @@ def service_account_key(places: Places) -> Path:
     )
 
 
-def admin_token(places: Places) -> str:
-    """Made once."""
+def admin_token_file(places: Places) -> Path:
+    """The token of who may do everything; made once."""
     path = authority(places).with_name("admin.token")
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(32))
-    return path.read_text()
-
-
-def admin_token_file(places: Places) -> Path:
-    """Of admin_token."""
-    return places.certs / "admin.token"
+    return path
 
 
 def token_file(places: Places) -> Path:
     """What the apiserver reads: token, user, user id, groups."""
     path = places.certs / "tokens.csv"
     path.touch(mode=0o600)
-    path.write_text(f'{admin_token(places)},admin,admin,"{ADMINS}"\n')
+    token = admin_token_file(places).read_text()
+    path.write_text(f'{token},admin,admin,"{ADMINS}"\n')
     return path
 
 
@@ -79,7 +80,7 @@ def part_kubeconfig(places: Places, network: Network, pem: Path) -> Path:
 
 def admin_kubeconfig(places: Places, network: Network) -> Path:
     """For people: KUBECONFIG=... kubectl get pods."""
-    user = {"token": admin_token(places)}
+    user = {"token": admin_token_file(places).read_text()}
     return _kubeconfig(places.state / "kubeconfig", places, network, user)
 
 

@@ -1,13 +1,14 @@
 """The image of the buildroot program, made by the site's own Containerfile on a base made here.
 
-No registry is asked: the base is a small Debian from its package mirror, and Python packages come
-as wheels. All is cached by what goes in, and buildah keeps the Containerfile's layers: a change of
-our code makes the last ones anew, in seconds.
+No registry is asked: the base is a small Debian from the mirror that this machine uses, and Python
+packages come as wheels. All is cached by what goes in, and buildah keeps the Containerfile's
+layers: a change of our code makes the last ones anew, in seconds.
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -20,11 +21,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from koji_containerbuild.devstack.cluster import overlay
+from koji_containerbuild.devstack.cluster.debian import RELEASE, _mirror
 from koji_containerbuild.devstack.places import Places
 from koji_containerbuild.devstack.process import run_program
 
 NAME = "localhost/koji-containerbuild/buildroot:devstack"
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 RECIPE = "fedora-infra/buildroot/Containerfile"
 IGNORE = ".containerignore"
 BASES_AGE = "3"  # raise it for newer Debian packages
@@ -71,7 +73,7 @@ def _alone(cache: Path) -> Iterator[None]:
 
 def _content_hash(repo: Path) -> str:
     """Of all that goes in."""
-    digest = hashlib.sha256(f"{SUITE} {BASES_AGE}".encode())
+    digest = hashlib.sha256(f"{RELEASE} {BASES_AGE}".encode())
     digest.update(Path(__file__).read_bytes())
     for path in _files(repo):
         digest.update(bytes(path.relative_to(repo)) + b"\0" + path.read_bytes() + b"\0")
@@ -98,12 +100,14 @@ def _copy_context(repo: Path, context: Path) -> None:
 
 def _base(cache: Path) -> str:
     """A small Debian as an image in our store."""
-    name = f"localhost/koji-containerbuild/base:{SUITE}-{BASES_AGE}"
+    name = f"localhost/koji-containerbuild/base:{RELEASE}-{BASES_AGE}"
     if run_program([*_buildah(cache), "images", "-q", "--filter", f"reference={name}"]).strip():
         return name
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         root = str(Path(scratch) / "root")
-        run_program([*IDLE, "debootstrap", "--variant=minbase", SUITE, root, MIRROR])
+        mirror = _mirror()
+        more = ["--include=ca-certificates"] if mirror.startswith("https:") else []
+        run_program([*IDLE, "debootstrap", "--variant=minbase", *more, RELEASE, root, mirror])
         for pattern in NEEDLESS:
             for path in Path(root).glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -155,7 +159,7 @@ def _build(cache: Path, base: str, wheels: Path, context: Path) -> None:
 def _export(cache: Path, archive: Path) -> None:
     """Through a folder that keeps the layers as they are: those of before are not packed again."""
     layout = cache / "layout"
-    store = f"containers-storage:[overlay@{cache}/containers+{cache}/containers.run]"
+    store = f"containers-storage:[{_driver(cache)}@{cache}/containers+{cache}/containers.run]"
     copy = ["skopeo", "copy", "-q", "--dest-oci-accept-uncompressed-layers"]
     run_program([*copy, f"{store}{NAME}", f"oci:{layout}:{NAME}"])
     index = json.loads((layout / "index.json").read_text())
@@ -174,14 +178,12 @@ def _blob(layout: Path, descriptor: Mapping[str, str]) -> Path:
     return layout / "blobs" / descriptor["digest"].replace(":", "/")
 
 
+@functools.cache
+def _driver(cache: Path) -> str:
+    return "overlay" if overlay.works_in(cache) else "vfs"
+
+
 def _buildah(cache: Path) -> list[str]:
     store = cache / "containers"
-    return [
-        "buildah",
-        "--root",
-        str(store),
-        "--runroot",
-        f"{store}.run",
-        "--storage-driver",
-        "overlay",
-    ]
+    places = ["--root", str(store), "--runroot", f"{store}.run"]
+    return ["buildah", *places, "--storage-driver", _driver(cache)]

@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from koji_containerbuild.devstack.cluster import (
     node,
 )
 from koji_containerbuild.devstack.cluster.network import Network
+from koji_containerbuild.devstack.cluster.openshift_objects import API_SERVICE
 from koji_containerbuild.devstack.cluster.rest import Refused, Rest
 from koji_containerbuild.devstack.places import Places, find_places, require_free
 from koji_containerbuild.devstack.process import Part, ensure, log_tail, run_program, running, stop
@@ -70,6 +71,8 @@ class Cluster:
             access.admin_kubeconfig(self.places, chosen)
             if not running(self.places.run, "node"):
                 node.end(self.places)  # what is left of a node whose mounts nobody holds
+            if not running(self.places.run, "kube-apiserver"):
+                control_plane.audit_log(self.places).unlink(missing_ok=True)
             begin = datetime.now(timezone.utc).replace(microsecond=0)
             started = False
             for name in PARTS:
@@ -79,6 +82,8 @@ class Cluster:
                         self._import_test_images()
             with timed("node is ready", say):
                 self._wait_until_ready(begin if started else None)
+            if not running(self.places.run, OPENSHIFT):
+                self._forget_openshift()
 
     def down(self) -> None:
         """End all parts and all containers; what the cluster knows stays."""
@@ -86,19 +91,15 @@ class Cluster:
         if not (self.places.state / MARK).exists():
             return
         with state_folder.alone(self.places.state, MARK):
-            for name in reversed((*PARTS, OPENSHIFT)):
-                if name == "node":
-                    node.end(self.places)
-                stop(self.places.run, name)
-            chosen = network.read(self.places)
-            if chosen:
-                network.remove_address(chosen)
+            self._end()
 
     def reset(self) -> None:
         """End all parts and delete everything that the cluster knows; the cache stays."""
         state_folder.require_ours(self.places.state, MARK)
-        self.down()
-        state_folder.delete(self.places.state)
+        self.close()
+        with state_folder.alone(self.places.state, MARK):
+            self._end()
+            state_folder.delete(self.places.state)
 
     def status(self) -> list[PartStatus]:
         """All parts, in the order they are started."""
@@ -154,7 +155,7 @@ class Cluster:
     @property
     def admin_token(self) -> str:
         """May do everything."""
-        return access.admin_token(self.places)
+        return access.admin_token_file(self.places).read_text()
 
     @property
     def api(self) -> Rest:
@@ -188,10 +189,6 @@ class Cluster:
         answer = self.api.call("POST", f"{accounts}/{name}/token", asked)
         return str(answer["status"]["token"])
 
-    def certificate(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """Client certificate and key of a user, in one file."""
-        return access.client(self.places, user, groups)
-
     def import_image(self, archive: Path) -> None:
         """Give the node the images of an archive of `docker save`, or of an OCI archive."""
         words = ["ctr", "-n", "k8s.io", "image", "import", str(archive)]
@@ -206,7 +203,7 @@ class Cluster:
         path.write_text(f'server = "http://{host}"\n[host."http://{host}"]\n')
 
     def requests(self, user: str = "") -> list[dict[str, Any]]:
-        """What was asked of the apiserver so far and is answered: audit events.
+        """What was asked of the apiserver and is answered, since it was up first: audit events.
 
         Those of the cluster's own parts are not there. `user`: only this one's, as in
         `system:serviceaccount:NAMESPACE:NAME`.
@@ -216,6 +213,23 @@ class Cluster:
         events: list[dict[str, Any]] = [json.loads(line) for line in lines]
         ended = [event for event in events if event["stage"] == "ResponseComplete"]
         return [event for event in ended if user in ("", event["user"]["username"])]
+
+    def _end(self) -> None:
+        for name in reversed((*PARTS, OPENSHIFT)):
+            if name == "node":
+                node.end(self.places)
+            stop(self.places.run, name)
+        chosen = network.read(self.places)
+        if chosen:
+            network.remove_address(chosen)
+
+    def _forget_openshift(self) -> None:
+        """An API that nobody answers for holds up the end of each namespace."""
+        try:
+            self.api.call("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE}")
+        except Refused as error:
+            if error.code != 404:
+                raise
 
     def _ensure(self, name: str) -> bool:
         listener, port = self._listeners().get(name, ("", 0))

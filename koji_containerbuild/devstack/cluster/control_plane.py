@@ -18,13 +18,15 @@ ISSUER = "https://kubernetes.default.svc"
 OWN_PARTS = (
     "system:apiserver", "system:kube-controller-manager", "system:kube-scheduler",
 )  # fmt: skip
+AUDIT_MIB = 1000  # then the log begins anew, and a test would miss what it counts
 OWN_GROUPS = ("system:nodes", "system:serviceaccounts:kube-system")
 
 
 def etcd(places: Places, network: Network) -> Part:
     """Where the cluster keeps its objects."""
     data = places.state / "etcd"
-    client, peer = f"http://{HOST}:{network.etcd}", f"http://{HOST}:{network.etcd_peer}"
+    client, peer = f"https://{HOST}:{network.etcd}", f"https://{HOST}:{network.etcd_peer}"
+    pem, authority = str(access.etcd(places)), str(access.authority(places))
     return Part(
         name="etcd",
         argv=(
@@ -32,8 +34,13 @@ def etcd(places: Places, network: Network) -> Part:
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}", "--logger=zap", "--log-level=warn",
+            # Who may write here is root on the machine: not every user of it may.
+            "--client-cert-auth", f"--trusted-ca-file={authority}",
+            f"--cert-file={pem}", f"--key-file={pem}",
+            "--peer-client-cert-auth", f"--peer-trusted-ca-file={authority}",
+            f"--peer-cert-file={pem}", f"--peer-key-file={pem}",
         ),
-        ready=lambda: _healthy(f"{client}/health"),
+        ready=lambda: _healthy(f"{client}/health", authority, pem),
         ready_seconds=READY_SECONDS,
     )  # fmt: skip
 
@@ -50,7 +57,8 @@ def apiserver(places: Places, network: Network, programs: Path) -> Part:
         name="kube-apiserver",
         argv=(
             str(programs / "kube-apiserver"),
-            f"--etcd-servers=http://{HOST}:{network.etcd}",
+            f"--etcd-servers=https://{HOST}:{network.etcd}", f"--etcd-cafile={authority}",
+            f"--etcd-certfile={kubelet_client}", f"--etcd-keyfile={kubelet_client}",
             f"--bind-address={network.node_ip}", f"--advertise-address={network.node_ip}",
             f"--secure-port={network.apiserver}",
             f"--tls-cert-file={pem}", f"--tls-private-key-file={pem}",
@@ -71,6 +79,7 @@ def apiserver(places: Places, network: Network, programs: Path) -> Part:
             f"--proxy-client-cert-file={kubelet_client}",
             f"--proxy-client-key-file={kubelet_client}",
             f"--audit-policy-file={policy}", f"--audit-log-path={audit_log(places)}",
+            f"--audit-log-maxsize={AUDIT_MIB}", "--audit-log-maxbackup=1",
         ),
         ready=lambda: _healthy(f"{network.url}/readyz", str(authority)),
         ready_seconds=READY_SECONDS,
@@ -98,7 +107,7 @@ def scheduler(places: Places, network: Network, programs: Path) -> Part:
 
 
 def audit_log(places: Places) -> Path:
-    """One JSON object per answered request."""
+    """One JSON object per answered request; deleted by `up` where no apiserver runs."""
     return places.log / "audit.log"
 
 
@@ -134,11 +143,11 @@ def _audit_policy(places: Places) -> Path:
     return path
 
 
-def _healthy(url: str, authority: str | bool = True) -> bool:
+def _healthy(url: str, authority: str, client: str | None = None) -> bool:
     session = requests.Session()
     session.trust_env = False  # no proxy of the machine between us and ourselves
     try:
-        return session.get(url, timeout=5, verify=authority).ok
+        return session.get(url, timeout=5, verify=authority, cert=client).ok
     except requests.RequestException:
         return False
     finally:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from koji_containerbuild.devstack.cluster import access, node_space
+from koji_containerbuild.devstack.cluster import access, node_space, overlay
 from koji_containerbuild.devstack.cluster.network import HOST, Network
 from koji_containerbuild.devstack.places import Places
 from koji_containerbuild.devstack.process import Part, run_program, running
@@ -23,6 +23,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 SOCKET = "/run/containerd/containerd.sock"
 PAUSE = "localhost/pause:1"
 END_SECONDS = 10.0
+CONTROLLERS = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}  # what kubelet and runc use
 CONTAINERD = """\
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -63,7 +64,7 @@ def containerd(places: Places, network: Network) -> Part:
         pause=PAUSE,
         cni=_write_cni(places, network).parent,
         registries=registries(places),
-        snapshotter=_snapshotter(places),
+        snapshotter="overlayfs" if overlay.works_in(places.state) else "native",
     )
     conf.write_text(text)
     return Part(
@@ -135,11 +136,9 @@ def end(places: Places) -> None:
 
 
 def _make_cgroups(places: Places) -> None:
-    available = CGROUPS / "cgroup.controllers"
-    if available.exists():  # one hierarchy: what a group may control, its parent must hand down
-        wanted = " ".join(f"+{one}" for one in available.read_text().split())
+    if (CGROUPS / "cgroup.controllers").exists():
         try:
-            (CGROUPS / "cgroup.subtree_control").write_text(wanted)
+            _hand_down(CGROUPS)
         except OSError as error:
             raise ServiceError(
                 f"Control groups cannot be handed down from {CGROUPS}: {error.strerror}.",
@@ -147,6 +146,31 @@ def _make_cgroups(places: Places) -> None:
             ) from error
     for folder in cgroups(places):
         folder.mkdir(exist_ok=True)
+
+
+def _hand_down(top: Path) -> None:
+    """Version 2: what a group may control, its parent must hand down (kernel: cgroup-v2).
+
+    A group that does so may hold no processes, but for the machine's first one. The first one of a
+    container holds all of its processes: these move to a group beside ours, and stay there.
+    """
+    control = top / "cgroup.subtree_control"
+    available = {*(top / "cgroup.controllers").read_text().split()} & CONTROLLERS
+    wanted = sorted(available - {*control.read_text().split()})
+    if not wanted:
+        return
+    words = " ".join(f"+{one}" for one in wanted)
+    try:
+        control.write_text(words)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        others = top / "kcb-others"
+        others.mkdir(exist_ok=True)
+        for pid in (top / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                (others / "cgroup.procs").write_text(pid)
+        control.write_text(words)
 
 
 def _in_cgroups(places: Places) -> Iterator[int]:
@@ -241,19 +265,3 @@ def _write_kubelet_conf(places: Places, network: Network, pem: Path) -> Path:
     path = places.conf / "kubelet.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
-
-
-def _snapshotter(places: Places) -> str:
-    """Overlays cannot lie on an overlay, as the disk of a container is: there, plain copies."""
-    with tempfile.TemporaryDirectory(dir=places.state) as scratch:
-        folders = [Path(scratch) / name for name in ("lower", "upper", "work", "merged")]
-        for folder in folders:
-            folder.mkdir()
-        lower, upper, work, merged = folders
-        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-        try:
-            run_program(["mount", "-t", "overlay", "-o", options, "overlay", str(merged)])
-        except ServiceError:
-            return "native"
-        run_program(["umount", str(merged)])
-    return "overlayfs"

@@ -27,7 +27,12 @@ from koji_containerbuild.devstack.cluster.openshift_controller import (
     Pods,
     wait_for_start,
 )
-from koji_containerbuild.devstack.cluster.openshift_objects import GROUP, Object, pod_name
+from koji_containerbuild.devstack.cluster.openshift_objects import (
+    API_SERVICE,
+    GROUP,
+    Object,
+    pod_name,
+)
 from koji_containerbuild.devstack.cluster.openshift_store import Store
 
 SERVICE = "emulated-openshift-builds"  # in kube-system
@@ -133,7 +138,7 @@ def register(pods: Pods, address: str, port: int, ca: bytes) -> None:
         ("/api/v1/namespaces/kube-system/services",
          {"kind": "Service", "metadata": where, "spec": service}),
         ("/apis/apiregistration.k8s.io/v1/apiservices",
-         {"kind": "APIService", "metadata": {"name": "v1.build.openshift.io"}, "spec": version}),
+         {"kind": "APIService", "metadata": {"name": API_SERVICE}, "spec": version}),
     ]  # fmt: skip
     for path, wanted in objects:
         group = path.split("/")[2:4] if path.startswith("/apis") else ["v1"]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 GROUP = "build.openshift.io/v1"
+API_SERVICE = "v1.build.openshift.io"  # what the apiserver calls it
 ENDED = ("Complete", "Failed", "Error", "Cancelled")
 WEEK = 604800  # seconds: a build without a deadline of its own
 SNIPPET = 5  # lines of log in the status of a failed build

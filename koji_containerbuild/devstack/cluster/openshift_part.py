@@ -13,7 +13,7 @@ from koji_containerbuild.devstack.cluster.cluster import OPENSHIFT, Cluster
 from koji_containerbuild.devstack.cluster.openshift import SERVICE
 from koji_containerbuild.devstack.cluster.openshift_objects import GROUP
 from koji_containerbuild.devstack.places import require_free
-from koji_containerbuild.devstack.process import Part, ensure, stop
+from koji_containerbuild.devstack.process import Part, ensure
 from koji_containerbuild.errors import ServiceError
 
 
@@ -25,17 +25,11 @@ def start(cluster: Cluster) -> None:
     ensure(_part(cluster, port), places.run, places.log, before=before)
 
 
-def end(cluster: Cluster) -> None:
-    """Builds that run go on; nobody looks after them."""
-    stop(cluster.places.run, OPENSHIFT)
-
-
 def _part(cluster: Cluster, port: int) -> Part:
     places = cluster.places
     subject = f"/CN={SERVICE}"
     names = f"subjectAltName=DNS:{SERVICE}.kube-system.svc"
     pem = certs.signed(places.certs, "openshift", subject, names)
-    access.admin_token(places)
     options = {
         "listen": f"{cluster.node_ip}:{port}",
         "url": cluster.url,

@@ -16,9 +16,8 @@ from typing import Any
 
 import yaml
 
-from koji_containerbuild.devstack.cluster import buildroot_image, openshift_part
+from koji_containerbuild.devstack.cluster import buildroot_image, objects, openshift_part
 from koji_containerbuild.devstack.cluster.cluster import Cluster
-from koji_containerbuild.devstack.cluster.rest import Refused
 from koji_containerbuild.devstack.kojid import clusters_conf
 from koji_containerbuild.devstack.places import find_places
 from koji_containerbuild.devstack.stack import Stack
@@ -32,17 +31,6 @@ PASSWORD = "what-a-run-step-must-never-see"  # noqa: S105  this registry asks fo
 ENGINES = ("kubernetes", "openshift")
 CLUSTER = "demo"
 TOKEN_SECONDS = 20.0
-_RESOURCES: Mapping[str, str] = {
-    "BuildConfig": "buildconfigs",
-    "ConfigMap": "configmaps",
-    "LimitRange": "limitranges",
-    "NetworkPolicy": "networkpolicies",
-    "ResourceQuota": "resourcequotas",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-    "Secret": "secrets",
-    "ServiceAccount": "serviceaccounts",
-}
 
 
 def koji_beside(cluster: Cluster) -> Stack:
@@ -109,28 +97,9 @@ class KojiSite:
         if engine == "openshift":
             files += sorted((infra / "openshift").glob("*.yaml"))
         for found in [*_objects(files), _password(registry)]:
-            self._send(_ours(found, registry))
+            objects.apply(self.cluster.api, _ours(found, registry))
         self._token_file().touch(mode=0o600)
         self._token_file().write_text(self._token())
-
-    def _send(self, found: Mapping[str, Any]) -> None:
-        """Server-side apply; what does not know that (the emulation) is asked to create it."""
-        path, name = _path(found), found["metadata"]["name"]
-        if found["kind"] == "BuildConfig":
-            try:
-                self.cluster.api.call("DELETE", f"{path}/{name}")
-            except Refused as error:
-                if error.code != 404:
-                    raise
-            self.cluster.api.call("POST", path, found)
-            return
-        self.cluster.api.call(
-            "PATCH",
-            f"{path}/{name}",
-            found,
-            params={"fieldManager": "admin", "force": "true"},
-            content_type="application/apply-patch+yaml",
-        )
 
     def _token(self) -> str:
         """Of the Secret that a controller fills in."""
@@ -160,14 +129,6 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
 def _objects(files: list[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
         yield from yaml.safe_load_all(file.read_text())
-
-
-def _path(found: Mapping[str, Any]) -> str:
-    group = found["apiVersion"]
-    root = "/api/v1" if group == "v1" else f"/apis/{group}"
-    if found["kind"] == "Namespace":
-        return f"{root}/namespaces"
-    return f"{root}/namespaces/{NAMESPACE}/{_RESOURCES[found['kind']]}"
 
 
 def _ours(found: Mapping[str, Any], registry: str) -> dict[str, Any]:
