@@ -24,11 +24,21 @@ from koji_containerbuild.buildroot.tools import Tools
 from koji_containerbuild.config import Config, load
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.contract.plan_text import ARCH, ONCE_MORE, VARIABLE, from_variables
+from koji_containerbuild.contract.plan_text import ARCH, from_variables
 from koji_containerbuild.errors import ContainerBuildError
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.source.fetch import FetchLimits
 from koji_containerbuild.source.file_cache import FileCache
+
+# Who may bring a plan in the environment may bring any variable, and one is enough to have a
+# program load a library out of the source. So this is all that the programs we start get of it.
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+KEPT = {"container", *PROXIES, *map(str.upper, PROXIES)}
+FIXED = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
 
 
 class Ended(BaseException):
@@ -100,9 +110,9 @@ def _plan(given: argparse.Namespace) -> bytes:
         text: bytes = given.plan.read_bytes()
         return text
     text = from_variables(os.environ)
-    for name in [name for name in os.environ if name.startswith(VARIABLE)]:
-        del os.environ[name]  # the programs that we start have no use for it
-    os.environ.pop(ONCE_MORE, None)
+    kept = {name: value for name, value in os.environ.items() if name in KEPT}
+    os.environ.clear()
+    os.environ.update({**kept, **FIXED})
     return text
 
 

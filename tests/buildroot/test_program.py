@@ -17,7 +17,7 @@ import pytest
 
 from koji_containerbuild.buildroot.console import Console
 from koji_containerbuild.buildroot.keep_log import keep_log
-from koji_containerbuild.buildroot.program import _parser, _plan, main
+from koji_containerbuild.buildroot.program import FIXED, _parser, _plan, main
 from koji_containerbuild.buildroot.programs import end_children, logged, output
 from koji_containerbuild.buildroot.step import InstructionFailed, StageFailed, Steps
 from koji_containerbuild.config import Config, RegistryConfig
@@ -209,12 +209,17 @@ def test_the_arch_comes_from_the_environment_too(monkeypatch: pytest.MonkeyPatch
     assert _parser().parse_args([*given, "--arch", "x86_64"]).arch == "x86_64"
 
 
-def test_programs_that_are_started_do_not_see_the_plan(monkeypatch: pytest.MonkeyPatch):
-    for name, value in {**to_variables("{}"), "PLAN_ARCH": "x86_64", "BUILD": "{}"}.items():
-        monkeypatch.setenv(name, value)
+def test_programs_that_are_started_see_neither_the_plan_nor_what_else_came_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """One variable would do to have them load a library out of the source."""
+    hostile = {"LD_PRELOAD": "/evil.so", "PATH": "/evil", "HOME": "/evil", "GIT_SSH": "evil"}
+    plan = {**to_variables("{}"), "PLAN_ARCH": "x86_64", "BUILD": "{}"}
+    wanted = {"container": "oci", "https_proxy": "http://proxy.example.com:3128"}
+    monkeypatch.setattr(os, "environ", {**hostile, **plan, **wanted})
     given = ["--plan-from-environment", "--outcome", "o", "--log", "l"]
     assert _plan(_parser().parse_args(given)) == b"{}"
-    assert not [name for name in os.environ if name.startswith("PLAN_") or name == "BUILD"]
+    assert os.environ == {**wanted, **FIXED}
 
 
 def test_the_log_of_a_failed_build_is_kept_in_the_registry(tmp_path: Path):

@@ -24,20 +24,7 @@ from tests.engines.openshift_schema import check
 from tests.fakes import buildroot_program
 
 INFRA = Path(__file__).parents[2] / "fedora-infra" / "openshift"
-STAND_IN = "/run/stand-in"
-CODE = "/opt/koji-containerbuild/code"  # of the image
-TAKES_OVER = f"""
-import os, sys, traceback
-if "koji_containerbuild.buildroot" in sys.orig_argv:
-    import runpy
-    sys.argv = sys.orig_argv[sys.orig_argv.index("koji_containerbuild.buildroot"):]
-    try:
-        runpy.run_path("{STAND_IN}/buildroot_program.py", run_name="__main__")
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-"""
+PROGRAM = "/opt/koji-containerbuild/code/koji_containerbuild/buildroot"  # of the image
 
 
 class OpenShiftSite:
@@ -90,8 +77,8 @@ class OpenShiftSite:
     def stand_in(self) -> None:
         """Pods play what the plan says."""
         program = Path(buildroot_program.__file__).read_text()
-        self.secret("stand", **{"sitecustomize.py": TAKES_OVER, "buildroot_program.py": program})
-        self.configs({"PYTHONPATH": f"{STAND_IN}:{CODE}"}, stand=STAND_IN)
+        self.secret("stand", **{"__init__.py": "", "__main__.py": program})
+        self.configs({}, stand=PROGRAM)
         show(self._folder / "go", self.pods, self._ended)
 
     def config(self, **keys: Any) -> ClusterConfig:
