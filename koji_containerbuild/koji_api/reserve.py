@@ -114,17 +114,13 @@ class Reservations:
         """The reservation, or the hub's refusal because the name is taken."""
         try:
             got = self._session.CGInitBuild(self._generator, self._data(nvr))
-        except (koji.RetryError, *HUB_ERRORS) as error:
-            if again and self._freed(nvr, error):
-                return self._refused(nvr, again=False)
-            raise ServiceError(f"Koji did not answer (reserve {nvr}): {error}.") from error
-        except koji.GenericError as error:
-            refusal: Exception = error
-            if again and self._freed(nvr, error):  # taken by us, before a restart
+        except (koji.GenericError, *HUB_ERRORS) as error:
+            if again and self._freed(nvr, error):  # taken by us
                 return self._refused(nvr, again=False)
             build = Lookups(self._session).build(str(nvr))
+            # At the very same moment: then it is the hub's database that refuses, without words.
             if build and build.holds_its_name:
-                return refusal
+                return error
             raise ServiceError(f"Koji did not reserve {nvr}: {error}.", do=_DO) from error
         return Reservation(int(got["build_id"]), got["token"], nvr)
 
