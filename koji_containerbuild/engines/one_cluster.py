@@ -9,12 +9,14 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Iterator
+from typing import Optional
 
 from koji_containerbuild.engines import objects, pods
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.cluster_objects import ClusterObjects, label, name_of
 from koji_containerbuild.engines.runs import Runs
 from koji_containerbuild.engines.streams import WATCHED, Item, Watch
+from koji_containerbuild.errors import ServiceError
 
 FIRST_LOOK, LONGEST_LOOK = 0.2, 2.0  # seconds between two looks whether a job has ended
 
@@ -60,13 +62,19 @@ class OneCluster:
         return self._jobs.setdefault(job.name, Runs(self._there, job))
 
     def cancel(self, name: str) -> None:
-        runs = self._jobs.get(name)
+        there, runs = self._there, self._jobs.get(name)
         if runs:
-            runs.cancel()
-            return
-        for found in self._there.found(name):
-            if self._there.state_of(found) == "runs":
-                self._there.end(name_of(found))
+            names = runs.cancel()
+        else:
+            names = [name_of(x) for x in there.found(name) if there.state_of(x) == "runs"]
+        trouble: Optional[ServiceError] = None
+        for each in names:
+            try:
+                there.end(each)
+            except ServiceError as error:  # the others are told all the same
+                trouble = error
+        if trouble:
+            raise trouble
 
     def remove(self, name: str, patience: float) -> bool:
         there = self._there

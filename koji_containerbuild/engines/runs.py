@@ -54,11 +54,10 @@ class Runs:
     def _run(self, arch: str) -> Run:
         return Run(self._job.name, arch, attempt(self._made[arch]))
 
-    def cancel(self) -> None:
-        """What has ended by itself is not cancelled by that."""
+    def cancel(self) -> list[str]:
+        """Names of the objects to tell. What has ended by itself is not cancelled by that."""
         self._told_to_end = not self.over
-        for arch in set(self._made) - self._ended:
-            self._cluster.end(self.owner(arch))
+        return [self.owner(arch) for arch in self._made if arch not in self._ended]
 
     # -- for pods.follow
 

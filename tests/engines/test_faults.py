@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines import api, pods, streams
+from koji_containerbuild.engines import api, objects, pods, streams
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
@@ -91,6 +91,27 @@ def test_a_quiet_build_is_five_requests(engine: KubernetesEngine, fake_kubernete
     assert fake_kubernetes.asked == [
         "POST jobs", "POST secrets", "WATCH pods", "GET pods/log", "DELETE jobs",
     ]  # fmt: skip
+
+
+def test_all_arches_are_told_to_end_though_one_cannot_be(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    stays = [["say", "x"], ["wait", "/no/such/file"]]
+    two = job(x86_64=stays, aarch64=stays)
+    engine = make()
+    engine.start(two)
+    no = Refusal(403, "Forbidden", "not this one")
+    fake_kubernetes.refuse = lambda what, name: (
+        no if what == "PATCH jobs" and "x86" in name else None
+    )
+    for each in (engine, make()):
+        with pytest.raises(ApiError, match="not this one"):
+            each.cancel(two.name)
+        told = {j["metadata"]["name"]: j for j in fake_kubernetes.store.of("jobs").values()}
+        assert told["kcb-1-1-x86-64"]["spec"]["parallelism"] == 1
+        assert told["kcb-1-1-aarch64"]["spec"]["parallelism"] == 0
+        told["kcb-1-1-aarch64"]["spec"]["parallelism"] = 1
+        del told["kcb-1-1-aarch64"]["metadata"]["annotations"][objects.CANCELLED]
 
 
 def test_a_build_that_is_silent_for_long_asks_nothing(
