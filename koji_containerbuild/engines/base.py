@@ -19,6 +19,7 @@ class Job:
     name: str
     plan: BuildPlan
     near: Optional[Path] = None  # a checkout of the source on this host, for engines that run here
+    fresh: bool = False  # prepared just now: before it is started, nothing of it is anywhere
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Engine(Protocol):
     def follow(self, job: Job, beat: float) -> Iterator[News]:
         """What happens, until every arch has ended; something at least every `beat` seconds.
 
+        Another process may have started the job. An arch that waits for room was started by nobody.
         Log bytes may be lost, an outcome never is: it comes from the job itself.
         """
 

@@ -39,10 +39,13 @@ class ClusterObjects(ABC):
         self.api = Api(name, cluster)
 
     @abstractmethod
-    def begin(self, run: Run, plan: BuildPlan, patience: float) -> dict[str, Any]:
+    def begin(
+        self, run: Run, plan: BuildPlan, patience: float, *, fresh: bool = False
+    ) -> dict[str, Any]:
         """The object of a run: one that is there already is adopted.
 
-        `patience`: seconds for trying. Raises ServiceError, ConfigError, BadRequest.
+        `patience`: seconds for trying; `fresh`: none can be there. Raises ServiceError,
+        ConfigError, BadRequest.
         """
 
     @abstractmethod
@@ -65,10 +68,20 @@ class ClusterObjects(ABC):
         """Of the object with that name, and of those that the cluster has lost before."""
         return [name]
 
+    @abstractmethod
+    def complete(self, run: Run, plan: BuildPlan, found: Mapping[str, Any]) -> None:
+        """What lacks in an object whose maker may have died over it."""
+
+    def last_tries(
+        self, job: str, plan: BuildPlan, patience: Optional[float] = None
+    ) -> dict[str, dict[str, Any]]:
+        """By arch, those that are of this plan and that nobody has cancelled: one request."""
+        last = {label(found, objects.ARCH): found for found in self.found(job, patience)}
+        return {arch: found for arch, found in last.items() if self._adoptable(found, plan)}
+
     def adopted(self, run: Run, plan: BuildPlan) -> Optional[dict[str, Any]]:
         """The last try, if it is of this plan and nobody has cancelled it; else all are deleted."""
         found = [each for each in self.found(run.job) if label(each, objects.ARCH) == run.arch]
-        found.sort(key=attempt)
         if found and attempt(found[-1]) >= run.attempt and self._adoptable(found[-1], plan):
             return found[-1]
         for each in found:
@@ -80,13 +93,13 @@ class ClusterObjects(ABC):
         ours = annotations.get(objects.PLAN) == objects.plan_hash(plan.to_json())
         return ours and self.state_of(found) not in ("cancelled", "gone")
 
-    def found(self, job: str) -> list[dict[str, Any]]:
-        """Those of a job."""
-        return self._list(self.path(), f"{objects.JOB}={job}")
+    def found(self, job: str, patience: Optional[float] = None) -> list[dict[str, Any]]:
+        """Those of a job, later tries last."""
+        return sorted(self._list(self.path(), f"{objects.JOB}={job}", patience), key=attempt)
 
-    def all(self) -> list[dict[str, Any]]:
+    def all(self, patience: Optional[float] = None) -> list[dict[str, Any]]:
         """By our own label: an admin's BuildConfig may overrule those that others use, too."""
-        return self._list(self.path(), objects.JOB)
+        return self._list(self.path(), objects.JOB, patience)
 
     def running(self, job: str) -> bool:
         """Whether an object of a job, or a pod, still does something."""
@@ -96,9 +109,12 @@ class ClusterObjects(ABC):
         select = self.pods_of(job, [name_of(each) for each in found])
         return bool(select) and any(map(busy, self._list(self.api.path("v1", "pods"), select)))
 
-    def _list(self, path: str, select: str) -> list[dict[str, Any]]:
+    def _list(
+        self, path: str, select: str, patience: Optional[float] = None
+    ) -> list[dict[str, Any]]:
         params = {"labelSelector": select}
-        answer = self.api.call("GET", path, params=params, patience=self.patience)
+        patience = self.patience if patience is None else patience
+        answer = self.api.call("GET", path, params=params, patience=patience)
         return list(answer.get("items") or ())
 
     def path(self, *name: str) -> str:

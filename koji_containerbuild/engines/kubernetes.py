@@ -43,7 +43,9 @@ class _Jobs(ClusterObjects):
         super().__init__(name, cluster, patience)
         self._program = program
 
-    def begin(self, run: Run, plan: BuildPlan, patience: float) -> dict[str, Any]:
+    def begin(
+        self, run: Run, plan: BuildPlan, patience: float, *, fresh: bool = False
+    ) -> dict[str, Any]:
         """A Job's name is known beforehand, so there is no need to look first."""
         if run.attempt > 1:
             # It stays, so that who starts the job again meets it, and finds the later try.
@@ -56,9 +58,13 @@ class _Jobs(ClusterObjects):
         found = self.adopted(run, plan)
         if found is None:
             return self._create(run, plan)
+        self.complete(run, plan, found)
+        return found
+
+    def complete(self, run: Run, plan: BuildPlan, found: Mapping[str, Any]) -> None:
+        """Who has made the Job may not have come to make the Secret."""
         if self.state_of(found) == "runs":
             self._give_plan(dataclasses.replace(run, attempt=attempt(found)), plan, found)
-        return found
 
     def _create(self, run: Run, plan: BuildPlan) -> dict[str, Any]:
         """Job and Secret. Raises ApiError with status 409 when there is such a Job."""

@@ -13,7 +13,7 @@ from typing import Optional
 
 from koji_containerbuild.engines import objects, pods
 from koji_containerbuild.engines.base import Job, News
-from koji_containerbuild.engines.cluster_objects import ClusterObjects, label, name_of
+from koji_containerbuild.engines.cluster_objects import QUICK, ClusterObjects, label, name_of
 from koji_containerbuild.engines.runs import Runs
 from koji_containerbuild.engines.streams import WATCHED, Item, Watch
 from koji_containerbuild.errors import ServiceError
@@ -53,19 +53,39 @@ class OneCluster:
     def follow_arches(self, job: Job, arches: Collection[str], beat: float) -> Iterator[News]:
         """As follow, but only these."""
         runs = self._runs(job)
-        known = runs.arches()
-        self.start_arches(job, [arch for arch in arches if arch not in known])  # others began it
+        unknown = [arch for arch in arches if arch not in runs.arches()]
+        if unknown:  # another process has started them
+            found = runs.adopt(unknown, started=True)
+            self.start_arches(job, [arch for arch in unknown if arch not in found])
         self.close()  # nothing is asked for as long as it takes
         return pods.follow(runs, beat, arches)
+
+    def adopt(
+        self,
+        job: Job,
+        arches: Collection[str],
+        *,
+        started: bool,
+        patience: Optional[float] = None,
+    ) -> Collection[str]:
+        """Those of the arches that are there, to be followed, by one question: see Runs."""
+        return self._runs(job).adopt(arches, started=started, patience=patience)
+
+    def withdraw(self, name: str, arch: str) -> None:
+        """Remove what has just been started, or perhaps was. Raises ServiceError."""
+        for found in self._there.found(name, QUICK):
+            if label(found, objects.ARCH) == arch:
+                self._there.delete(name_of(found))
+        if name in self._jobs:
+            self._jobs[name].forget([arch])
 
     def _runs(self, job: Job) -> Runs:
         return self._jobs.setdefault(job.name, Runs(self._there, job))
 
     def cancel(self, name: str) -> None:
         there, runs = self._there, self._jobs.get(name)
-        if runs:
-            names = runs.cancel()
-        else:
+        names = runs.cancel() if runs else []
+        if runs is None or not runs.sure:
             names = [name_of(x) for x in there.found(name) if there.state_of(x) == "runs"]
         trouble: Optional[ServiceError] = None
         for each in names:
@@ -114,9 +134,9 @@ class OneCluster:
         """The arches of a job that there are. Raises ServiceError."""
         return {label(found, objects.ARCH) for found in self._there.found(name)}
 
-    def busy(self) -> int:
+    def busy(self, patience: Optional[float] = None) -> int:
         """How many images are being built, of all jobs. Raises ServiceError."""
-        return sum(self._there.state_of(found) == "runs" for found in self._there.all())
+        return sum(self._there.state_of(found) == "runs" for found in self._there.all(patience))
 
     def changes(self, items: queue.Queue[Item]) -> Watch:
         """What tells, once it is started, that something about that number may have changed."""

@@ -41,7 +41,9 @@ class Builds(ClusterObjects):
     container = "custom-build"  # OpenShift's name for it
     pods = BUILD
 
-    def begin(self, run: Run, plan: BuildPlan, patience: float) -> dict[str, Any]:
+    def begin(
+        self, run: Run, plan: BuildPlan, patience: float, *, fresh: bool = False
+    ) -> dict[str, Any]:
         """`patience`: that others may be quicker in beginning Builds."""
         deadline = time.monotonic() + patience
         refusal, asked_for = None, -1
@@ -50,7 +52,7 @@ class Builds(ClusterObjects):
             version = int((config.get("status") or {}).get("lastVersion", 0))
             if refusal and (version == asked_for or time.monotonic() > deadline):
                 raise refusal  # not because another was quicker, or always so
-            found = self.adopted(run, plan)
+            found = None if fresh and not refusal else self.adopted(run, plan)
             if found:
                 return found
             try:
@@ -86,6 +88,9 @@ class Builds(ClusterObjects):
                 do="An admin should set spec.runPolicy to Parallel.",
             )
         return found
+
+    def complete(self, run: Run, plan: BuildPlan, found: Mapping[str, Any]) -> None:
+        """Its plan is in it."""
 
     def state_of(self, found: Mapping[str, Any]) -> State:
         return state_of(found)

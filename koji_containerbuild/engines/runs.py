@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from koji_containerbuild.engines import objects
 from koji_containerbuild.engines.base import Job
@@ -21,6 +21,7 @@ class Runs:
         self._cluster = cluster
         self._job = job
         self._made: dict[str, dict[str, Any]] = {}  # no more than metadata of the objects, by arch
+        self._unsure: set[str] = set()  # they may be there: no answer has told us
         self._ended: set[str] = set()
         self._given_up: set[str] = set()  # another is to come, which may take more than one attempt
         self._told_to_end = False
@@ -33,15 +34,50 @@ class Runs:
     def start(self, arch: str, attempt: int = 1, patience: float = BEGIN) -> None:
         """Begin, or adopt. Raises ServiceError, ConfigError, BadRequest."""
         run = Run(self._job.name, arch, attempt)
-        made = self._cluster.begin(run, self._job.plan, patience)
+        fresh = self._job.fresh and arch not in self._made and arch not in self._unsure
+        self._unsure.add(arch)
+        made = self._cluster.begin(run, self._job.plan, patience, fresh=fresh)
+        self._unsure.discard(arch)
+        self._set(arch, made)
+
+    def _set(self, arch: str, made: Mapping[str, Any]) -> None:
         self._made[arch] = {"metadata": made["metadata"]}
         self._ended.discard(arch)
         self._given_up.discard(arch)
 
+    def adopt(
+        self, arches: Collection[str], *, started: bool, patience: Optional[float] = None
+    ) -> Collection[str]:
+        """Those of the arches that are there, by one question. Raises ServiceError.
+
+        `started`: the process that has started them came to the end of it, so they lack nothing.
+        """
+        plan = self._job.plan
+        self._unsure.update(arches)
+        found = self._cluster.last_tries(self._job.name, plan, patience)
+        self._unsure.difference_update(arches)
+        there = [arch for arch in arches if arch in found]
+        for arch in there:
+            if not started:
+                self._cluster.complete(Run(self._job.name, arch), plan, found[arch])
+            self._set(arch, found[arch])
+        return there
+
+    def forget(self, arches: Collection[str]) -> None:
+        """They are not there any more."""
+        for arch in arches:
+            self._made.pop(arch, None)
+            self._unsure.discard(arch)
+
+    @property
+    def sure(self) -> bool:
+        """Whether we know all that there is."""
+        return not self._unsure
+
     @property
     def over(self) -> bool:
         """Whether we have seen the end of everything."""
-        return bool(self._made) and self._ended == set(self._made)
+        return bool(self._made) and self.sure and self._ended == set(self._made)
 
     def names(self) -> list[str]:
         """Of the objects, of those too that were lost and may still be there."""

@@ -47,33 +47,48 @@ REAL = [
 
 
 @pytest.fixture(params=["fake", "local", "kubernetes", "openshift", *REAL])
-def engine(
+def make(
     request: pytest.FixtureRequest, jobs: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
+) -> Iterator[Callable[[], Engine]]:
+    """An engine for each process of a builder: all are of the same place."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # of the stand-in program
-    engine: Engine
+    another, made = _maker(request, jobs), []
+
+    def one() -> Engine:
+        made.append(another())
+        return made[-1]
+
+    yield one
+    for name in made[-1].names():
+        made[-1].cancel(name)
+        made[-1].remove(name, 5)
+    for engine in made:
+        if isinstance(engine, (KubernetesEngine, OpenShiftEngine)):
+            engine.close()
+
+
+def _maker(request: pytest.FixtureRequest, jobs: Path) -> Callable[[], Engine]:
     if request.param == "fake":
-        engine = FakeEngine()
-    elif request.param == "local":
-        engine = LocalEngine(jobs, Path("/none"), PROGRAM)
-    elif request.param == "openshift":
+        shared = FakeEngine()
+        return lambda: shared.in_another_process()
+    if request.param == "local":
+        return lambda: LocalEngine(jobs, Path("/none"), PROGRAM)
+    if request.param == "openshift":
         openshift: FakeOpenShift = request.getfixturevalue("fake_openshift")
-        engine = OpenShiftEngine("one", openshift.config())
-    elif request.param == "kubernetes on a real cluster":
+        return lambda: OpenShiftEngine("one", openshift.config())
+    if request.param == "kubernetes on a real cluster":
         real: KubernetesSite = request.getfixturevalue("real_kubernetes")
-        engine = KubernetesEngine("one", real.config(), REAL_PROGRAM)
-    elif request.param == "openshift on a real cluster":
+        return lambda: KubernetesEngine("one", real.config(), REAL_PROGRAM)
+    if request.param == "openshift on a real cluster":
         site: OpenShiftSite = request.getfixturevalue("real_openshift")
-        engine = OpenShiftEngine("one", site.config())
-    else:
-        cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
-        engine = KubernetesEngine("one", cluster.config(), PROGRAM)
-    yield engine
-    for name in engine.names():
-        engine.cancel(name)
-        engine.remove(name, 5)
-    if isinstance(engine, (KubernetesEngine, OpenShiftEngine)):
-        engine.close()
+        return lambda: OpenShiftEngine("one", site.config())
+    cluster: FakeKubernetes = request.getfixturevalue("fake_kubernetes")
+    return lambda: KubernetesEngine("one", cluster.config(), PROGRAM)
+
+
+@pytest.fixture
+def engine(make: Callable[[], Engine]) -> Engine:
+    return make()
 
 
 @pytest.fixture
@@ -242,6 +257,37 @@ def test_a_second_reader_gets_everything_again(engine: Engine):
     one = job(x86_64=[["say", "all of it\n"]])
     engine.start(one)
     assert log(engine, one) == log(engine, one) == b"all of it\n"
+
+
+def test_a_job_that_another_process_has_started_is_followed_to_its_end(
+    make: Callable[[], Engine], tmp_path: Path
+):
+    two = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]], aarch64=[["say", "y"]])
+    make().start(two)
+    (tmp_path / "go").touch()
+    engine = make()
+    logs, outcomes = {"x86_64": b"", "aarch64": b""}, {}
+    for news in engine.follow(two, BEAT):
+        if news.log:
+            logs[news.arch] += news.log
+        if news.outcome:
+            outcomes[news.arch] = news.outcome.report
+    assert logs == {"x86_64": b"x", "aarch64": b"y"}
+    assert outcomes == {"x86_64": "sha256:report", "aarch64": "sha256:report"}
+    assert engine.remove("kcb-1", 20)
+    assert not engine.names()
+
+
+def test_who_follows_a_job_can_cancel_it_though_another_process_has_started_it(
+    make: Callable[[], Engine],
+):
+    one = job(x86_64=[["say", "x"], ["wait", "/no/such/file"]])
+    make().start(one)
+    engine = make()
+    begun(engine, one)
+    engine.cancel("kcb-1")
+    assert ends(engine, one)["x86_64"].cancelled
+    assert engine.remove("kcb-1", 20)
 
 
 def test_a_removed_job_is_forgotten_and_its_name_free(engine: Engine):

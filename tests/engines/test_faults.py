@@ -93,6 +93,64 @@ def test_a_quiet_build_is_five_requests(engine: KubernetesEngine, fake_kubernete
     ]  # fmt: skip
 
 
+def test_of_many_tries_of_another_process_the_last_is_followed_without_asking_for_each(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    def lose() -> None:
+        fake_kubernetes.node.end_with("x86_64", **EVICTED)
+
+    two = job(
+        x86_64=[["again", str(tmp_path / "x")], ["say", "x"], ["wait", str(tmp_path / "go")]],
+        aarch64=[["say", "y"]],
+    )
+    first = make()
+    first.start(two)
+    at_first = once(lose)
+    for news in first.follow(two, BEAT):
+        if news.arch == "x86_64":
+            at_first(news)
+        if news.log == b"x":
+            break
+    before = len(fake_kubernetes.asked)
+    second = make()
+    followed = second.follow(two, BEAT)
+    (tmp_path / "go").touch()
+    assert {n.arch: n.log for n in followed if n.log} == {"x86_64": b"x", "aarch64": b"y"}
+    assert sorted(fake_kubernetes.asked[before:]) == [
+        "GET jobs", "GET pods/log", "GET pods/log", "WATCH pods",
+    ]  # fmt: skip
+    assert second.remove(two.name, 5)
+    assert not fake_kubernetes.store.of("jobs")
+
+
+def test_what_the_other_process_did_not_start_is_started(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    two = job(x86_64=[["say", "x"]], aarch64=[["say", "y"]])
+    make().start_arches(two, ["x86_64"])
+    make().start(job(aarch64=[["wait", "/none"]]))  # of another plan
+    followed = make().follow(two, BEAT)
+    assert {n.arch: n.log for n in followed if n.log} == {"x86_64": b"x", "aarch64": b"y"}
+    assert fake_kubernetes.node.made == 3
+
+
+def test_what_was_begun_half_can_be_ended(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    """A Job whose Secret is refused waits for it."""
+    no_secrets = Refusal(403, "Forbidden", "exceeded quota: secrets")
+    fake_kubernetes.refuse = lambda what, name: no_secrets if what == "POST secrets" else None
+    engine = make()
+    one = job(x86_64=[["say", "x"]])
+    with pytest.raises(ApiError, match="exceeded quota: secrets"):
+        engine.start(one)
+    engine.cancel(one.name)
+    (half,) = fake_kubernetes.store.of("jobs").values()
+    assert half["spec"]["parallelism"] == 0
+    assert engine.remove(one.name, 5)
+    assert not fake_kubernetes.store.of("jobs")
+
+
 def test_all_arches_are_told_to_end_though_one_cannot_be(
     make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
 ):
@@ -112,6 +170,33 @@ def test_all_arches_are_told_to_end_though_one_cannot_be(
         assert told["kcb-1-1-aarch64"]["spec"]["parallelism"] == 0
         told["kcb-1-1-aarch64"]["spec"]["parallelism"] = 1
         del told["kcb-1-1-aarch64"]["metadata"]["annotations"][objects.CANCELLED]
+
+
+def test_a_second_try_whose_answer_is_lost_is_the_one_that_is_followed(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    create, made = fake_kubernetes.store.create, []
+
+    def lossy(kind: str, found: Any) -> Any:
+        answer = create(kind, found)
+        if kind == "jobs":
+            made.append(answer)
+            if len(made) == 2:
+                fake_kubernetes.node.created(kind, answer)
+                raise OSError("the answer is lost")
+        return answer
+
+    fake_kubernetes.store.create = lossy  # type: ignore[method-assign]
+    engine = make()
+    seen = Seen(
+        engine,
+        job(x86_64=[["again", str(tmp_path / "x")], ["say", "x"]]),
+        once(lambda: fake_kubernetes.node.end_with("x86_64", **EVICTED)),
+    )
+    assert seen.outcomes["x86_64"].report
+    assert fake_kubernetes.node.made == 2
+    assert engine.remove("kcb-1-1", 5)
+    assert not fake_kubernetes.store.of("jobs")
 
 
 def test_a_build_that_is_silent_for_long_asks_nothing(

@@ -58,7 +58,7 @@ def builds(cluster: FakeOpenShift) -> dict[str, str]:
     return {b["metadata"]["name"]: b["status"]["phase"] for b in cluster.builds.all("builds")}
 
 
-def end(engine: OpenShiftEngine, of: Job) -> Outcome:
+def end(engine: Engine, of: Job) -> Outcome:
     return next(news.outcome for news in engine.follow(of, BEAT) if news.outcome)
 
 
@@ -310,6 +310,26 @@ def test_a_quiet_build_asks_six_times(fake_openshift: FakeOpenShift, engines: En
         "GET pods/log": 1,
         "DELETE builds": 1,
     }
+
+
+def test_a_fresh_build_whose_answer_is_lost_is_begun_once(
+    fake_openshift: FakeOpenShift, engines: Engines
+):
+    fresh = dataclasses.replace(waits(), fresh=True)
+    truly, lost = fake_openshift.other, []
+
+    def answer(method: str, path: str, params: Any, body: Any) -> Any:
+        found = truly(method, path, params, body)  # type: ignore[misc]
+        if method == "POST" and not lost:
+            lost.append(path)
+            raise OSError("the connection breaks")
+        return found
+
+    fake_openshift.other = answer
+    engine = engines()
+    engine.start(fresh)
+    engine.start(fresh)
+    assert lost and len(builds(fake_openshift)) == 1
 
 
 @pytest.mark.parametrize(
