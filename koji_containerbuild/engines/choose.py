@@ -8,10 +8,11 @@ from koji_containerbuild.config import CLUSTERS, Config
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.engines.api import PATIENCE
 from koji_containerbuild.engines.base import Engine
-from koji_containerbuild.engines.clusters import ClusterEngine, Clusters
+from koji_containerbuild.engines.clusters import Clusters
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
 from koji_containerbuild.engines.openshift import OpenShiftEngine
+from koji_containerbuild.engines.placement import ClusterEngine
 from koji_containerbuild.errors import ConfigError
 
 

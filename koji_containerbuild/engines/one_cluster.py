@@ -22,7 +22,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.2, 2.0  # seconds between two looks whether a job h
 
 
 class OneCluster:
-    """Builds in the namespace of one cluster: clusters.ClusterEngine."""
+    """Builds in the namespace of one cluster: placement.ClusterEngine."""
 
     def __init__(self, there: ClusterObjects) -> None:
         self.name = there.name
@@ -129,10 +129,6 @@ class OneCluster:
     def close(self) -> None:
         """Close connections that nobody uses; builds go on."""
         self._there.api.close()
-
-    def here(self, name: str) -> Collection[str]:
-        """The arches of a job that there are. Raises ServiceError."""
-        return {label(found, objects.ARCH) for found in self._there.found(name)}
 
     def busy(self, patience: Optional[float] = None) -> int:
         """How many images are being built, of all jobs. Raises ServiceError."""

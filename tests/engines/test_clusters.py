@@ -15,6 +15,7 @@ import pytest
 from koji_containerbuild.config import Config
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.outcome import Outcome
+from koji_containerbuild.engines import placement, room
 from koji_containerbuild.engines.base import Engine, Job, News
 from koji_containerbuild.engines.choose import choose
 from koji_containerbuild.engines.clusters import Clusters
@@ -24,7 +25,7 @@ from koji_containerbuild.engines.streams import Watch
 from koji_containerbuild.errors import ConfigError, ServiceError
 from tests.cluster.pods import until
 from tests.fakes import buildroot_program
-from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.kubernetes import FakeKubernetes, Refusal
 from tests.fakes.openshift import FakeOpenShift
 from tests.fakes.plans import PLAN
 
@@ -34,6 +35,10 @@ PROGRAM = (sys.executable, buildroot_program.__file__)
 
 def job(name: str = "kcb-1-1", **scripts: list[list[Any]]) -> Job:
     return Job(name, dataclasses.replace(PLAN, arches=tuple(scripts), userdata=scripts))
+
+
+def fresh(name: str = "kcb-1-1", **scripts: list[list[Any]]) -> Job:
+    return dataclasses.replace(job(name, **scripts), fresh=True)
 
 
 def ends(engine: Engine, of: Job) -> dict[str, Outcome]:
@@ -156,7 +161,7 @@ def test_a_cluster_that_cannot_build_this_plan_leaves_it_to_the_others(
     """It has no BuildConfig for it, or finds it too large."""
     first = OpenShiftEngine("first", fake_openshift.config(build_config="none-{arch}"))
     engine = Clusters([first, KubernetesEngine("two", site.two.config(), PROGRAM)])
-    one = job(x86_64=[])
+    one = fresh(x86_64=[])
     engine.start(one)
     assert ends(engine, one)["x86_64"].report
     site.two.down()
@@ -220,7 +225,7 @@ def test_a_build_that_waits_for_room_can_be_cancelled(site: Site):
 def test_a_cluster_that_is_away_does_not_stop_builds_for_the_others(site: Site):
     site.one.down()
     engine = site.engine(patience=0.2)
-    both = job(x86_64=[["say", "x"]], aarch64=[])
+    both = fresh(x86_64=[["say", "x"]], aarch64=[])
     engine.start(both)
     assert site.pods() == (0, 2)
     assert all(outcome.report for outcome in ends(engine, both).values())
@@ -233,7 +238,7 @@ def test_when_all_are_away_that_is_an_error(site: Site):
     site.two.down()
     engine = site.engine(patience=0.2)
     with pytest.raises(ServiceError, match="cluster one .* cannot be reached"):
-        engine.start(job(x86_64=[]))
+        engine.start(fresh(x86_64=[]))
     with pytest.raises(ServiceError, match="cannot be reached"):
         engine.names()
 
@@ -248,6 +253,129 @@ def test_a_job_is_found_again_wherever_it_is(site: Site, tmp_path: Path):
     assert site.pods() == (0, 1)
     (tmp_path / "go").touch()
     assert ends(engine, running)["x86_64"].report
+
+
+def test_nothing_is_looked_for_of_a_build_that_is_fresh(site: Site):
+    site.engine().start(fresh(x86_64=[], aarch64=[]))
+    assert site.one.asked == site.two.asked == ["POST jobs", "POST secrets"]
+
+
+def test_a_build_is_looked_for_until_it_is_found(site: Site):
+    """By another process, which has not started it."""
+    site.engine().start(fresh(x86_64=[["say", "x"]]))
+    engine = site.engine()
+    assert ends(engine, fresh(x86_64=[["say", "x"]]))["x86_64"].report
+    assert site.one.asked[2:] == ["GET jobs", "WATCH pods", "GET pods/log"]
+    assert not site.two.asked
+
+
+def test_arches_of_one_build_are_found_in_each_of_the_clusters(site: Site):
+    both = fresh(x86_64=[["say", "here"]], aarch64=[["say", "there"]])
+    site.engine().start(both)
+    engine = site.engine()
+    assert all(outcome.report for outcome in ends(engine, both).values())
+    assert sorted(site.one.asked[2:]) == ["GET jobs", "GET pods/log", "WATCH pods"]
+    assert sorted(site.two.asked[2:]) == ["GET jobs", "GET pods/log", "WATCH pods"]
+    assert engine.remove(both.name, 5)
+    assert not engine.names()
+
+
+def test_an_arch_that_waits_for_room_is_placed_by_who_follows(site: Site, tmp_path: Path):
+    full = {"max_builds": 1}
+    site.engine(two=full).start(job(aarch64=[["wait", str(tmp_path / "go")]]))
+    second = fresh("kcb-1-2", x86_64=[["say", "x"]], aarch64=[["say", "y"]])
+    site.engine(two=full).start(second)
+    assert site.pods() == (1, 1)
+    seen: list[News] = []
+    for news in site.engine(two=full).follow(second, BEAT):
+        seen.append(news)
+        if news.note:
+            (tmp_path / "go").touch()
+    assert [n.note for n in seen if n.note] == ["It waits for room in the cluster two (1 at once)."]
+    assert {n.arch: n.log for n in seen if n.log} == {"x86_64": b"x", "aarch64": b"y"}
+    assert site.pods() == (1, 2)
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_build_is_not_started_twice_when_its_cluster_is_away(
+    site: Site, tmp_path: Path, started: bool
+):
+    """It waits for that cluster, whether this process is to start it or another one was."""
+    running = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
+    site.engine().start(running)
+    site.one.down()
+    engine = site.engine(patience=0.2)
+    if not started:
+        engine.start(running)
+    (tmp_path / "go").touch()
+    seen: list[News] = []
+    for news in engine.follow(running, BEAT):
+        seen.append(news)
+        if len(seen) == 10:
+            site.one.up()
+    assert [n.note for n in seen if n.note] == [
+        "The cluster one does not answer, and may have begun this before: it waits for an answer."
+    ]
+    assert b"".join(n.log for n in seen) == b"x"
+    assert site.pods() == (1, 0)
+    assert engine.remove(running.name, 5)
+
+
+def test_what_a_cluster_that_is_away_may_have_is_neither_ended_nor_forgotten(site: Site):
+    running = job(x86_64=[["wait", "/no/such/file"]])
+    site.engine().start(running)
+    site.one.down()
+    engine = site.engine(patience=0.2)
+    engine.start(running)
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        engine.cancel(running.name)
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        engine.remove(running.name, 0)
+    site.one.up()
+    engine.cancel(running.name)
+    assert engine.remove(running.name, 20)
+    assert not site.engine().names()
+
+
+def test_a_cluster_that_stays_away_is_an_error_in_the_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(placement, "AWAY", 1.0)
+    monkeypatch.setattr(room, "LOOK", 0.5)
+    site.one.down()
+    engine = site.engine(patience=0.2)
+    engine.start(job(x86_64=[]))
+    with pytest.raises(ServiceError, match="cluster one .* cannot be reached"):
+        ends(engine, job(x86_64=[]))
+    assert site.pods() == (0, 0)
+
+
+NO_SECRETS = Refusal(403, "Forbidden", "exceeded quota: secrets")
+
+
+def test_what_begins_half_is_taken_back_and_begins_elsewhere(site: Site):
+    site.one.refuse = lambda what, name: NO_SECRETS if what == "POST secrets" else None
+    engine = site.engine()
+    one = fresh(x86_64=[])
+    engine.start(one)
+    assert not site.one.store.of("jobs")
+    assert ends(engine, one)["x86_64"].report
+    assert engine.remove(one.name, 5)
+
+
+def test_what_could_not_be_taken_back_is_ended_and_removed_with_the_job(site: Site):
+    no = {"POST secrets": NO_SECRETS, "DELETE jobs": Refusal(403, "Forbidden", "not now")}
+    site.one.refuse = site.two.refuse = lambda what, name: no.get(what)
+    engine = site.engine()
+    one = fresh(x86_64=[["wait", "/no/such/file"]])
+    with pytest.raises(ServiceError, match="exceeded quota: secrets"):
+        engine.start(one)
+    engine.cancel(one.name)
+    jobs = [*site.one.store.of("jobs").values(), *site.two.store.of("jobs").values()]
+    assert [job["spec"]["parallelism"] for job in jobs] == [0, 0]
+    site.one.refuse = site.two.refuse = None
+    assert engine.remove(one.name, 5)
+    assert not site.engine().names()
 
 
 def test_cancelling_and_names_go_to_all_clusters(site: Site):

@@ -17,6 +17,7 @@ from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.engines import api, objects, pods, streams
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.base import Job, News
+from koji_containerbuild.engines.clusters import Clusters
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from tests.fakes import buildroot_program
 from tests.fakes.kubernetes import FakeKubernetes, Refusal
@@ -90,6 +91,22 @@ def test_a_quiet_build_is_five_requests(engine: KubernetesEngine, fake_kubernete
     assert engine.remove(quiet.name, 0)
     assert fake_kubernetes.asked == [
         "POST jobs", "POST secrets", "WATCH pods", "GET pods/log", "DELETE jobs",
+    ]  # fmt: skip
+
+
+def test_a_quiet_build_of_two_processes_is_eight_requests(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    """One sweeps, looks and starts; the other follows."""
+    quiet = dataclasses.replace(job(x86_64=[["say", "x"]]), fresh=True)
+    child, parent = (Clusters([make()]) for _ in range(2))
+    assert not child.names() and not child.names()
+    child.start(quiet)
+    assert [news.outcome.report for news in parent.follow(quiet, BEAT) if news.outcome]
+    assert parent.remove(quiet.name, 0)
+    assert fake_kubernetes.asked == [
+        "GET jobs", "GET jobs", "POST jobs", "POST secrets",
+        "GET jobs", "WATCH pods", "GET pods/log", "DELETE jobs",
     ]  # fmt: skip
 
 

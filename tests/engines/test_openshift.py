@@ -312,6 +312,26 @@ def test_a_quiet_build_asks_six_times(fake_openshift: FakeOpenShift, engines: En
     }
 
 
+def test_a_quiet_build_of_two_processes_is_eight_requests(
+    fake_openshift: FakeOpenShift, engines: Engines
+):
+    """One sweeps, looks and starts; the other follows."""
+    quiet = dataclasses.replace(job(x86_64=[["say", "hello"]]), fresh=True)
+    child, parent = (Clusters([engines()]) for _ in range(2))
+    assert not child.names() and not child.names()
+    child.start(quiet)
+    assert end(parent, quiet).image
+    assert parent.remove("kcb-1", 5)
+    assert Counter(fake_openshift.asked) == {
+        "GET builds": 3,
+        "GET buildconfigs": 1,
+        "POST buildconfigs/instantiate": 1,
+        "WATCH pods": 1,
+        "GET pods/log": 1,
+        "DELETE builds": 1,
+    }
+
+
 def test_a_fresh_build_whose_answer_is_lost_is_begun_once(
     fake_openshift: FakeOpenShift, engines: Engines
 ):
