@@ -80,6 +80,7 @@ class Placement:
         self._told: set[tuple[str, str]] = set()  # why they wait
         self._away_since = 0.0
         self._patience: Optional[float] = None  # seconds for a question; None: as usual
+        self._withdrew = False
 
     def engines(self) -> Collection[ClusterEngine]:
         """Those that have something of the job, or may have it."""
@@ -127,8 +128,7 @@ class Placement:
             able = [e for e in self._engines if arch in e.cluster.arches and not e.cluster.drained]
             for engine in able:
                 try:
-                    if self._has_room(engine):
-                        self._start(engine, arch)
+                    if self._has_room(engine) and self._start(engine, arch):
                         break
                     full.append(f"{engine.name} ({engine.cluster.max_builds} at once)")
                 except ContainerBuildError as error:  # of the plan, of its section, or it is away
@@ -164,14 +164,22 @@ class Placement:
         most = engine.cluster.max_builds
         return most == 0 or engine.busy(self._patience) < most
 
-    def _start(self, engine: ClusterEngine, arch: str) -> None:
+    def _start(self, engine: ClusterEngine, arch: str) -> bool:
+        """False: others were as quick, and it had to be withdrawn. Theirs may have been, too."""
         self._tried.append(engine)
+        most = engine.cluster.max_builds
         try:
             engine.start_arches(self._job, [arch])
+            crowded = most > 0 and engine.busy() > most
         except ContainerBuildError:
             self._withdraw(engine, arch)
             raise
+        if crowded:
+            self._withdraw(engine, arch)
+            self._withdrew = True
+            return False
         self._note(engine, [arch])
+        return True
 
     def _withdraw(self, engine: ClusterEngine, arch: str) -> None:
         """What has begun there, or perhaps has, so that it can begin elsewhere."""
@@ -233,6 +241,9 @@ class Placement:
                 yield News(arch, note=self._why[arch])
         if self.waiting and room.may_have_changed(seconds):
             self.look()
+            if self._withdrew:
+                self._withdrew = False
+                room.expect()
         if not self.waiting:
             room.close()
         begun = {arch for _, arches in self.there for arch in arches}

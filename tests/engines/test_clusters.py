@@ -378,6 +378,69 @@ def test_what_could_not_be_taken_back_is_ended_and_removed_with_the_job(site: Si
     assert not site.engine().names()
 
 
+def test_of_two_that_begin_at_the_same_moment_one_waits(site: Site, tmp_path: Path):
+    full = {"max_builds": 1}
+    quick, slow = (
+        fresh(name, aarch64=[["wait", str(tmp_path / name)]]) for name in ("kcb-1-1", "kcb-1-2")
+    )
+    engine, waiting = site.engine(two=full), [site.engine(two=full)]
+
+    def another_is_quicker(what: str, name: str) -> None:
+        if what == "POST jobs" and waiting:
+            waiting.pop().start(quick)
+
+    site.two.refuse = another_is_quicker
+    engine.start(slow)
+    assert engine.names() == ["kcb-1-1"]
+    for each in (quick, slow):
+        (tmp_path / each.name).touch()
+    news = list(engine.follow(slow, BEAT))
+    assert [n.note for n in news if n.note] == ["It waits for room in the cluster two (1 at once)."]
+    assert [n.outcome.report for n in news if n.outcome] == ["sha256:report"]
+
+
+def test_when_there_is_room_for_one_only_one_of_those_who_wait_begins(site: Site, tmp_path: Path):
+    full = {"max_builds": 1}
+    site.engine(two=full).start(job(aarch64=[["wait", str(tmp_path / "go")]]))
+    done: list[str] = []
+
+    def build(engine: Clusters, each: Job) -> None:
+        engine.start(each)
+        done.extend(news.arch for news in engine.follow(each, BEAT) if news.outcome)
+
+    jobs = [fresh(f"kcb-2-{n}", aarch64=[["wait", str(tmp_path / "end")]]) for n in range(5)]
+    pairs = [(site.engine(two=full), each) for each in jobs]
+    threads = [threading.Thread(target=build, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    busy = pairs[0][0]._engines[1].busy
+    (tmp_path / "go").touch()
+    time.sleep(room.SETTLED[1] + 2)
+    until("one has begun", lambda: busy() == 1, 30)
+    time.sleep(1)
+    assert busy() == 1
+    (tmp_path / "end").touch()
+    for thread in threads:
+        thread.join(60)
+    assert len(done) == 5
+
+
+def test_logs_do_not_wait_for_a_cluster_that_is_away(site: Site):
+    two = {"max_builds": 1, "arches": ("aarch64",)}
+    site.engine(two=two).start(job(aarch64=[["wait", "/no/such/file"]]))
+    engine = site.engine(two=two, patience=6)
+    both = fresh("kcb-1-2", x86_64=[["talk", 200, 12]], aarch64=[])
+    engine.start(both)
+    last, longest = time.monotonic(), 0.0
+    for news in engine.follow(both, BEAT):
+        if news.log:
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            site.two.down()
+        if news.outcome:
+            break
+    assert longest < 3
+
+
 def test_cancelling_and_names_go_to_all_clusters(site: Site):
     site.engine().start(job(x86_64=[["wait", "/no/such/file"]], aarch64=[["wait", "/none"]]))
     engine = site.engine()
