@@ -134,7 +134,7 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
     tools.logs.put(PLAN_FILE, made.plan.to_json())
     if made.plan.warnings:  # the build may fail: they are known all the same
         tools.logs.put(WARNINGS_LOG, warning_lines(made.plan.warnings))
-    return Job(state.name, made.plan, made.near)
+    return Job(state.name, made.plan, made.near, fresh=True)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class FakeEngine:
         self.loses = 0  # bytes of the first log that do not come through
         self.cancelled: list[str] = []
         self.started: list[str] = []
+        self.fresh: list[bool] = []  # what was said of each job that was to be started
         self._program = program
         self._jobs: dict[str, dict[str, _Arch]] = {}
 
@@ -43,6 +44,7 @@ class FakeEngine:
         return "an emulator" if runs and arch not in self.runs else ""
 
     def start(self, job: Job) -> None:
+        self.fresh.append(job.fresh)
         if job.name in self._jobs:
             return
         self.started.append(job.name)

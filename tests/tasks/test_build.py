@@ -744,6 +744,7 @@ def test_a_restarted_task_adopts_its_build_and_reserves_nothing_again(site: Site
     assert site.run()["koji_builds"] == ["1"]
     assert len(site.hub.reserved) == 1
     assert len(site.engine.started) == 1
+    assert site.engine.fresh == [True, False]  # so it is looked for where it may be
     assert not site.left_over()
 
 
