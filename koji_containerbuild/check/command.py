@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from koji_containerbuild.check.fact import Fact, ok, wrong
@@ -59,8 +60,10 @@ def check(given: argparse.Namespace) -> Iterator[Fact]:
     conf = read_kojid(given.kojid_conf)
     if not isinstance(conf, Fact):
         from koji_containerbuild.check.hub import check_hub
+        from koji_containerbuild.engines.local import LocalEngine
 
-        yield from check_hub(config, conf, given.host)
+        local = LocalEngine(config.builder.work_dir / "jobs", path)
+        yield from check_hub(config, conf, partial(local.lacks, runs=True), given.host)
     yield from _elsewhere(config, given)
 
 

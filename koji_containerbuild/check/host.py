@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
@@ -21,10 +21,18 @@ INSTALL = "dnf install koji-containerbuild-builder\nor: pip install 'koji-contai
 OF_TASKS = ("git",)
 OF_BUILDS = ("buildah", "rpm", "setpriv", "prlimit", "unshare")
 RUNTIMES = ("crun", "runc")  # one is enough
-NOT_ALWAYS = {  # of builds, and what lacks without
-    "go-md2man": "an image with a help.md cannot be built",
-    "zstd": "a repo with metadata compressed by zstd cannot be read for `version: from_rpm`",
-}
+ZSTD = "a repo with metadata compressed by zstd cannot be read for `version: from_rpm`"
+MD2MAN = "an image with a help.md cannot be built"
+# Where containers.conf(5) has buildah look for its network.
+NETAVARK = [
+    Path(lib, "podman/netavark")
+    for lib in ("/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib")
+]
+CNI = [
+    Path(folder, "bridge")
+    for folder in ("/usr/libexec/cni", "/usr/lib/cni", "/usr/local/lib/cni", "/opt/cni/bin")
+]
+NO_OVERLAY = ("overlayfs", "nfs")  # file systems that Linux puts no overlay on
 SECONDS = 20  # for a program to tell its version
 
 
@@ -92,6 +100,7 @@ def check_host(config: Config) -> Iterator[Fact]:
     yield _writable("work_dir", config.builder.work_dir)
     for name in OF_TASKS:
         yield _program(name)
+    yield _optional("zstd", ZSTD)
     engine = config.builder.engine
     if engine == "local":
         yield from _local(config)
@@ -109,10 +118,43 @@ def _local(config: Config) -> Iterator[Fact]:
         yield _program(name)
     runtime = config.buildroot.runtime or next((r for r in RUNTIMES if shutil.which(r)), "runc")
     yield _program(runtime)
-    for name, without in NOT_ALWAYS.items():
-        there, what = shutil.which(name), f"{name} is installed"
-        yield ok(what, there) if there else not_tried(what, f"It is not; {without}.")
+    yield _optional("go-md2man", MD2MAN)
     yield _writable("storage", config.buildroot.storage)
+    if config.buildroot.driver == "overlay":
+        yield overlay(config.buildroot.storage)
+    if config.buildroot.network == "private" and config.buildroot.isolation == "oci":
+        yield private_network()
+
+
+def _optional(name: str, without: str) -> Fact:
+    there, what = shutil.which(name), f"{name} is installed"
+    return ok(what, there) if there else not_tried(what, f"It is not; {without}.")
+
+
+def overlay(storage: Path, stat: Sequence[str] = ("stat", "-f", "-c", "%T")) -> Fact:
+    """`stat`: what tells the type of a file system."""
+    what = "storage is on a disk where the driver overlay works"
+    there = _nearest(storage)
+    command = [*stat, str(there)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return not_tried(what, f"{stat[0]} does not run: {error}.")
+    kind = done.stdout.decode(errors="replace").strip()
+    if kind in NO_OVERLAY:
+        said = f"{there} is on {kind}, where it takes a mount_program (fuse-overlayfs) in"
+        return not_tried(what, f"{said} storage.conf; else set driver = vfs in [buildroot].")
+    return ok(what, kind)
+
+
+def private_network(helpers: Sequence[Path] = (*NETAVARK, *CNI)) -> Fact:
+    """For `network = private`; `helpers`: one of them is enough."""
+    what = "RUN can have a network of its own"
+    there = next((path for path in helpers if path.exists()), None)
+    if there:
+        return ok(what, str(there))
+    mend = "dnf install netavark\nor network = host in [buildroot]"
+    return wrong(what, "There is neither netavark nor CNI's bridge.", mend)
 
 
 def _program(name: str) -> Fact:

@@ -6,12 +6,13 @@ has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Optional
 
-from koji_containerbuild.check.fact import Fact, not_tried, ok, tried, wrong
+from koji_containerbuild.check.fact import Fact, not_tried, ok, wrong
 from koji_containerbuild.config import CLUSTERS, Config
 from koji_containerbuild.contract.options import DEFAULT_CHANNEL as CHANNEL
 from koji_containerbuild.errors import ServiceError
@@ -22,6 +23,7 @@ from koji_containerbuild.koji_api.session import Session, asking
 
 OLDEST = (1, 30)  # hub that the tests run on
 MOST_TARGETS = 20  # that are looked at one by one
+SILENT = 600  # seconds; kojid asks for work every 15
 ARCHIVE = "docker-image.x86_64.tar.gz"  # a name as our archives have it
 
 
@@ -39,10 +41,15 @@ class HubAnswers:
     build_types: frozenset[str]
     takes_archives: bool
     targets: Sequence[Mapping[str, Any]]
+    heard: Optional[float] = None  # of the host: seconds since 1970; None: never
 
 
-def check_hub(config: Config, conf: KojidConf, name: str = "") -> Iterator[Fact]:
-    """`name`: of the host in Koji; empty: as kojid.conf says it."""
+def check_hub(
+    config: Config, conf: KojidConf, lacks: Callable[[str], str], name: str = ""
+) -> Iterator[Fact]:
+    """`lacks`: what is missing here to run programs of an arch, as of an engine; `name`: of the
+    host in Koji; empty: as kojid.conf says it.
+    """
     name = name or conf.name
     with conf.anonymous() as session:
         try:
@@ -55,8 +62,8 @@ def check_hub(config: Config, conf: KojidConf, name: str = "") -> Iterator[Fact]
             )
             return
         yield from of_answers(found, config, name, conf.server)
-        yield _login(conf)
-        yield from of_targets(found.targets, config, session)
+        yield from login(conf, found.heard)
+        yield from of_targets(found.targets, config, session, lacks)
     yield not_tried(
         "the hub's policies allow it",
         "Policies on channels and tags cannot be asked for. The first build shows it; "
@@ -78,7 +85,10 @@ def ask(session: Session, name: str) -> HubAnswers:
             kinds = call.listBTypes()
             archive = call.getArchiveType(filename=ARCHIVE)
             targets = call.getBuildTargets()
-        own = session.listChannels(host.result["id"]) if host.result else []
+        own, heard = [], None
+        if host.result:
+            own = session.listChannels(host.result["id"])
+            heard = session.getLastHostUpdate(host.result["id"], ts=True)
     return HubAnswers(
         version=version,
         methods=methods,
@@ -90,6 +100,7 @@ def ask(session: Session, name: str) -> HubAnswers:
         build_types=frozenset(each["name"] for each in kinds.result),
         takes_archives=bool(archive.result),
         targets=targets.result,
+        heard=heard,
     )
 
 
@@ -170,16 +181,35 @@ def _types(found: HubAnswers, config: Config) -> Iterator[Fact]:
         )
 
 
-def _login(conf: KojidConf) -> Fact:
-    def ask_to_be_let_in() -> str:
-        return "kojid is at work" if conf.log_in() else "kojid is not logged in now"
+def login(conf: KojidConf, heard: Optional[float]) -> Iterator[Fact]:
+    """Whether kojid can log in, and whether it has: one that was killed keeps its session.
 
-    mend = "Look at user and password, cert, or krb_principal and keytab in kojid.conf."
-    return tried("kojid's credentials are good", ask_to_be_let_in, mend)
+    `heard`: when the hub last heard of the host, in seconds since 1970; None: never.
+    """
+    what = "kojid's credentials are good"
+    try:
+        at_work = conf.log_in()
+    except ServiceError as error:
+        mend = "Look at user and password, cert, or krb_principal and keytab in kojid.conf."
+        yield wrong(what, error.what, mend)
+        return
+    yield ok(what)
+    silent = time.time() - (heard or 0)
+    yield _either(
+        at_work and silent < SILENT,
+        "kojid is at work",
+        f"The hub has heard nothing of it for {silent // 60:.0f} minutes."
+        if at_work and heard
+        else "It is not logged in.",
+        "systemctl start kojid\nor look in /var/log/kojid.log why it ended",
+    )
 
 
 def of_targets(
-    targets: Sequence[Mapping[str, Any]], config: Config, session: Session
+    targets: Sequence[Mapping[str, Any]],
+    config: Config,
+    session: Session,
+    lacks: Callable[[str], str],
 ) -> Iterator[Fact]:
     """Those that the configuration names, if it names any; else that there is one."""
     patterns = config.builder.allowed_targets
@@ -198,10 +228,12 @@ def of_targets(
         return
     yield ok(what, f"{len(fitting)}")
     for target in fitting[:MOST_TARGETS] if patterns else []:
-        yield _target(target, config, session)
+        yield _target(target, config, session, lacks)
 
 
-def _target(target: Mapping[str, Any], config: Config, session: Session) -> Fact:
+def _target(
+    target: Mapping[str, Any], config: Config, session: Session, lacks: Callable[[str], str]
+) -> Fact:
     tag = target["build_tag_name"]
     what = f"the target {target['name']} can be built for"
     try:
@@ -215,11 +247,21 @@ def _target(target: Mapping[str, Any], config: Config, session: Session) -> Fact
         return wrong(what, f"The tag {tag} has no arches.", f"koji edit-tag {tag} --arches x86_64")
     if not repo.result:
         return wrong(what, f"The tag {tag} has no repo.", f"koji regen-repo {tag}")
+    return _runs(what, tag, arches, config, lacks)
+
+
+def _runs(what: str, tag: str, arches: str, config: Config, lacks: Callable[[str], str]) -> Fact:
+    """Whether programs of all the tag's arches can be run."""
     if config.builder.engine == CLUSTERS:
         there = {arch for cluster in config.clusters.values() for arch in cluster.arches}
         if lacking := [arch for arch in arches.split() if arch not in there]:
             said = f"No cluster has {', '.join(lacking)}, which the tag {tag} has."
             return wrong(what, said, "Add it to arches of a section [cluster NAME]")
+        return ok(what, arches)
+    if missing := [found for found in map(lacks, arches.split()) if found]:
+        said = f"Images that RUN something cannot: this host lacks {', '.join(missing)}."
+        mend = f"dnf install qemu-user-static\nor take the arch from the tag: koji edit-tag {tag}"
+        return wrong(what, said, f"{mend} --arches …")
     return ok(what, arches)
 
 

@@ -115,8 +115,11 @@ class KojidConf:
         return koji.ClientSession(self.server, options)
 
 
-def read(path: Path) -> KojidConf:
-    """Raises ConfigError."""
+def read(path: Path, folder: Path = DEFAULT_PATH.parent) -> KojidConf:
+    """`folder`: where kojid looks for certificates that its configuration does not name.
+
+    Raises ConfigError.
+    """
     parser = configparser.ConfigParser(interpolation=None)
     try:
         with path.open(encoding="utf-8") as file:
@@ -126,6 +129,7 @@ def read(path: Path) -> KojidConf:
         for name in _BOOLEANS:
             if name in keys:
                 given[name] = parser.getboolean("kojid", name)
+        given |= {name: str(path) for name, path in _found(folder) if name not in keys}
         plugins = f"{keys.get('plugin', '')} {keys.get('plugins', '')}".split()
         return KojidConf(**given, plugins=tuple(plugins))
     except OSError as error:
@@ -136,6 +140,12 @@ def read(path: Path) -> KojidConf:
         raise ConfigError(f"{path} names no server.", do="Set server in [kojid].") from error
     except (configparser.Error, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
+
+
+def _found(folder: Path) -> list[tuple[str, Path]]:
+    """Certificates that are where kojid looks for them."""
+    usual = (("cert", folder / "client.crt"), ("serverca", folder / "serverca.crt"))
+    return [(name, path) for name, path in usual if path.exists()]
 
 
 _TEXTS = (

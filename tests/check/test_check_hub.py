@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
 
 from koji_containerbuild.check.fact import Fact
-from koji_containerbuild.check.hub import HubAnswers, check_hub, of_answers, of_targets
+from koji_containerbuild.check.hub import HubAnswers, check_hub, login, of_answers, of_targets
 from koji_containerbuild.config import ArtifactsConfig, BuilderConfig, Config
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.koji_api.kojid_conf import KojidConf
 from tests.fakes.koji_session import FakeKojiSession
+
+
+def runs_all(arch: str) -> str:
+    return ""
+
 
 GOOD = HubAnswers(
     version=(1, 30),
@@ -80,9 +86,9 @@ def test_a_target_that_the_configuration_names_must_have_arches_and_a_repo():
     session = FakeKojiSession()
     session.getBuildConfig = lambda tag: {"arches": session.arches}  # type: ignore[method-assign]
     config = Config(builder=BuilderConfig(allowed_targets=("f4*",)))
-    assert {fact.state for fact in of_targets(GOOD.targets, config, session)} == {"OK"}
+    assert {fact.state for fact in of_targets(GOOD.targets, config, session, runs_all)} == {"OK"}
     session.arches = ""
-    *_, last = of_targets(GOOD.targets, config, session)
+    *_, last = of_targets(GOOD.targets, config, session, runs_all)
     assert (last.state, last.mend) == ("WRONG", "koji edit-tag f43-build --arches x86_64")
 
 
@@ -91,19 +97,61 @@ def test_an_arch_of_the_build_tag_that_no_cluster_has_is_wrong():
     session.getBuildConfig = lambda tag: {"arches": "x86_64 s390x"}  # type: ignore[method-assign]
     builder = BuilderConfig(engine="clusters", allowed_targets=("f43",))
     config = Config(builder=builder, clusters={"one": ClusterConfig(arches=("x86_64", "aarch64"))})
-    *_, last = of_targets(GOOD.targets, config, session)
+    *_, last = of_targets(GOOD.targets, config, session, runs_all)
     assert (last.state, "No cluster has s390x," in last.said) == ("WRONG", True)
+
+
+def test_an_arch_of_the_build_tag_whose_programs_this_host_cannot_run_is_wrong():
+    session = FakeKojiSession()
+    session.getBuildConfig = lambda tag: {"arches": "x86_64 s390x"}  # type: ignore[method-assign]
+    config = Config(builder=BuilderConfig(allowed_targets=("f43",)))
+
+    def lacks(arch: str) -> str:
+        return "an emulator for s390x" if arch == "s390x" else ""
+
+    *_, last = of_targets(GOOD.targets, config, session, lacks)
+    assert (last.state, "this host lacks an emulator for s390x." in last.said) == ("WRONG", True)
+    assert "qemu-user-static" in last.mend
+
+
+@dataclasses.dataclass(frozen=True)
+class Lockable(KojidConf):
+    """kojid's configuration, where it is known whether kojid has the session."""
+
+    at_work: bool = True
+
+    def log_in(self) -> bool:
+        return self.at_work
+
+
+@pytest.mark.parametrize(
+    ("at_work", "heard", "state", "said"),
+    [
+        (True, 5, "OK", ""),
+        (False, 5, "WRONG", "It is not logged in."),
+        (False, None, "WRONG", "It is not logged in."),
+        (True, 7200, "WRONG", "heard nothing of it for 120 minutes"),
+    ],
+)
+def test_a_kojid_that_is_not_at_work_is_wrong(
+    at_work: bool, heard: float | None, state: str, said: str
+):
+    conf = Lockable("http://h", user="builder1", at_work=at_work)
+    good, working = login(conf, None if heard is None else time.time() - heard)
+    assert (good.state, working.state, said in working.said) == ("OK", state, True)
+    assert ("systemctl start kojid" in working.mend) == (state == "WRONG")
 
 
 def test_patterns_that_no_target_fits_are_wrong():
     config = Config(builder=BuilderConfig(allowed_targets=("eln*",)))
-    (fact,) = of_targets(GOOD.targets, config, FakeKojiSession())
+    (fact,) = of_targets(GOOD.targets, config, FakeKojiSession(), runs_all)
     assert fact.state == "WRONG"
     assert "koji add-target" in fact.mend
 
 
 def test_a_hub_that_cannot_be_reached_is_one_fact():
-    (fact,) = check_hub(Config(), KojidConf("http://127.0.0.1:1/kojihub", user="builder1"))
+    conf = KojidConf("http://127.0.0.1:1/kojihub", user="builder1")
+    (fact,) = check_hub(Config(), conf, runs_all)
     assert fact.state == "WRONG"
     assert "Koji did not answer" in fact.said
 

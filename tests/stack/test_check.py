@@ -15,6 +15,7 @@ import pytest
 
 from koji_containerbuild.__main__ import main
 from koji_containerbuild.devstack.places import answers
+from koji_containerbuild.devstack.process import stop
 from koji_containerbuild.devstack.seed import CONTENT_GENERATOR, HOST, TARGET
 from koji_containerbuild.devstack.stack import Stack
 from tests.registry.conftest import free_port
@@ -68,7 +69,7 @@ def test_nothing_is_wrong_with_the_builder_of_the_devstack(stack: Stack, check: 
     with replaced(stack, "[builder]", f"[builder]\nallowed_targets = {TARGET}"):
         facts = check()
     assert not wrong(facts)
-    assert facts["kojid's credentials are good"]["said"] == "kojid is at work"
+    assert facts["kojid is at work"]["state"] == "OK"
     assert facts[f"the target {TARGET} can be built for"]["said"] == "x86_64"
     assert facts[f"images can be pushed to {stack.addresses.registry}"]["state"] == "OK"
 
@@ -78,6 +79,17 @@ def test_kojid_goes_on_working_while_its_credentials_are_tried(stack: Stack, che
     sessions = stack.admin.session.getHost(HOST)
     before = stack.admin.session.getLastHostUpdate(sessions["id"])
     wait_until(lambda: stack.admin.session.getLastHostUpdate(sessions["id"]) != before, 30)
+
+
+def test_a_kojid_that_does_not_run(stack: Stack, check: Any):
+    stop(stack.places.run, "kojid")
+    try:
+        facts = check()
+    finally:
+        stack.up()
+    assert facts["kojid's credentials are good"]["state"] == "OK"
+    assert facts["kojid is at work"]["said"] == "It is not logged in."
+    assert wrong(facts) == [facts["kojid is at work"]["mend"]]
 
 
 def test_a_host_without_access_to_the_content_generator(stack: Stack, check: Any):
