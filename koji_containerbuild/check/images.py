@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from koji_containerbuild.check.fact import Fact, ok, wrong
+from koji_containerbuild.check.section import node_arch
 from koji_containerbuild.errors import ContainerBuildError, NotFound, ServiceError
 from koji_containerbuild.registry.client import Manifest, Registry
-from koji_containerbuild.rules.manifests import goarch
 from koji_containerbuild.rules.pullspec import Pullspec
 
-MEND = "Make and push it; the first lines of fedora-infra/buildroot/Containerfile say how."
+MEND = (
+    "Make and push it, in the source tree: "
+    "the first lines of fedora-infra/buildroot/Containerfile say how."
+)
 
 
 def image_there(what: str, image: str, arches: Sequence[str], registry: Registry) -> Fact:
@@ -25,7 +28,7 @@ def image_there(what: str, image: str, arches: Sequence[str], registry: Registry
         return wrong(what, error.what, MEND)
     except ContainerBuildError as error:
         return wrong(what, error.what, error.do or MEND)
-    missing = [arch for arch in arches if goarch(arch) not in has]
+    missing = [arch for arch in arches if node_arch(arch) not in has]
     if missing:
         return wrong(what, f"It is not for {', '.join(missing)}.", MEND)
     return ok(what, manifest.digest)

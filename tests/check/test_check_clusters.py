@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ from tests.fakes.registry import FakeRegistry
 
 INFRA = Path(__file__).parents[2] / "fedora-infra"
 ACCOUNTS = "/api/v1/namespaces/builds/serviceaccounts"
+NODES: dict[str, Any] = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
+SEES: dict[str, Any] = {
+    "apiGroups": [""],
+    "resources": ["secrets", "configmaps", "serviceaccounts"],
+    "verbs": ["get"],
+}
 OTHER = "system:serviceaccount:builds:buildroot"
 
 
@@ -171,9 +178,12 @@ def test_a_missing_permission_is_named_with_what_it_is_for(
         fake.rules[0]["verbs"].remove(verb)
         found = facts(fake, section, registry)
     (what,) = states(found)["WRONG"]
+    takes = found["the namespace builds takes Jobs"]
+    assert takes.state == ("NOT TRIED" if verb == "create" else "OK")
     assert what.endswith("jobs.batch")
     assert f"It may not {verb}, which is to begin a build" in found[what].said
-    assert found[what].mend == "kubectl apply -f fedora-infra/kubernetes/30-role.yaml"
+    file = "fedora-infra/kubernetes/30-role.yaml"
+    assert found[what].mend == f"As an admin, in the source tree: kubectl apply -f {file}"
 
 
 def test_a_namespace_that_is_not_there_is_wrong(section: ClusterConfig, registry: FakeRegistry):
@@ -191,8 +201,8 @@ def test_a_token_that_the_cluster_does_not_know_is_wrong(
         found = facts(fake, section, registry)
     assert states(found)["WRONG"] == ["it knows the builder"]
     mend = found["it knows the builder"].mend
-    assert mend.startswith("kubectl -n builds get secret koji-builder-token")
-    assert section.token_file in mend
+    assert mend.startswith("As an admin: kubectl -n builds get secret koji-builder-token")
+    assert f"(umask 077; rm -f {section.token_file};" in mend
     assert "old" not in str([dataclasses.replace(fact, mend="") for fact in found.values()])
 
 
@@ -237,22 +247,238 @@ def test_an_image_that_is_not_there_is_wrong(section: ClusterConfig, registry: F
     assert "has no image" in found[what].said
 
 
-def test_an_openshift_with_the_objects_of_the_example_is_all_right(
+def test_an_image_for_i686_is_that_of_the_nodes_that_build_for_it(
     section: ClusterConfig, registry: FakeRegistry
 ):
-    section = dataclasses.replace(section, engine="openshift")
-    with FakeClusterApi(rules("openshift")) as fake:
-        for each in documents("openshift/70-buildconfigs.yaml"):
-            each["spec"]["strategy"]["customStrategy"]["from"]["name"] = section.image
-            path = "/apis/build.openshift.io/v1/namespaces/builds/buildconfigs"
-            fake.objects[f"{path}/{each['metadata']['name']}"] = each
+    section = dataclasses.replace(section, arches=("i686",))
+    with FakeClusterApi([*rules("kubernetes"), NODES]) as fake:
+        see_everything(fake)
         found = facts(fake, section, registry)
-        assert "WRONG" not in states(found)
-        what = "there is a BuildConfig for x86_64, as it should be"
-        assert found[what].state == "OK"
-        for key, value in (("successfulBuildsHistoryLimit", 5), ("runPolicy", "Serial")):
-            for each in fake.objects.values():
-                each["spec"][key] = value
-            assert states(facts(fake, section, registry))["WRONG"] == [what]
-        fake.objects.clear()
-        assert states(facts(fake, section, registry))["WRONG"] == [what]
+    assert found["it has nodes of i686"].state == "OK"
+    assert found[f"the image of the buildroot is there: {section.image}"].state == "OK"
+    assert "%2Farch%3Damd64" in fake.seen[-1]
+
+
+def test_all_permissions_are_asked_for_at_once(section: ClusterConfig, registry: FakeRegistry):
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        facts(fake, section, registry)
+    assert sum("selfsubject" in line for line in fake.seen) == 1
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_cluster_that_does_not_know_its_own_rules_is_asked_for_each(
+    section: ClusterConfig, registry: FakeRegistry, missing: bool
+):
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        fake.incomplete = True
+        if missing:
+            del fake.rules[1]
+        found = facts(fake, section, registry)
+        wrong = ["the builder may create secrets"] if missing else []
+        assert states(found).get("WRONG", []) == wrong
+        fake.rules.append({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]})
+        found = facts(fake, section, registry)
+    what = "the builder may not do what it has no use for"
+    assert states(found)["WRONG"] == [*wrong, what]
+    assert found[what].said == "It may create pods/exec."
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        ("", "pods", "create", ()),
+        ("", "secrets", "watch", ()),
+        ("", "secrets", "update", ("registry",)),
+        ("build.openshift.io", "builds", "create", ()),
+        ("build.openshift.io", "buildconfigs", "patch", ()),
+        ("tekton.dev", "pipelineruns", "create", ()),
+        ("batch", "*", "*", ()),
+    ],
+)
+@pytest.mark.parametrize("engine", ["kubernetes", "openshift"])
+def test_whatever_the_account_may_do_besides_is_too_much(
+    section: ClusterConfig, registry: FakeRegistry, engine: Any, right: tuple[Any, ...]
+):
+    section = dataclasses.replace(section, engine=engine)
+    group, resource, verb, names = right
+    more: dict[str, Any] = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+    with FakeClusterApi([*rules(engine), {**more, "resourceNames": list(names)}]) as fake:
+        make_build_configs(fake, section.image)
+        found = facts(fake, section, registry)
+    assert states(found)["WRONG"] == ["the builder may not do what it has no use for"]
+    said = found["the builder may not do what it has no use for"].said
+    assert said == f"It may {' '.join((verb, resource, *names))}."
+
+
+def test_a_permission_for_objects_of_one_name_is_not_the_permission(
+    section: ClusterConfig, registry: FakeRegistry
+):
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        fake.rules[1]["resourceNames"] = ["plan"]
+        found = facts(fake, section, registry)
+    assert "the builder may create secrets" in states(found)["WRONG"]
+
+
+def test_the_job_of_the_dry_run_is_one_as_builds_have_it(
+    section: ClusterConfig, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+):
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        facts(fake, section, registry)
+        (job,) = fake.dry
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["securityContext"]["privileged"]
+    assert pod["serviceAccountName"] == "buildroot"
+    assert pod["nodeSelector"]["kubernetes.io/arch"] == "amd64"
+    assert job["spec"]["activeDeadlineSeconds"] > 21600
+
+
+WARNED = '299 - "would violate PodSecurity \\"baseline:latest\\": privileged (container)"'
+
+
+def test_a_namespace_whose_pods_would_be_refused_is_wrong(
+    section: ClusterConfig, registry: FakeRegistry
+):
+    what = "the namespace builds takes Jobs"
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        fake.warnings = ['299 - "old"', WARNED]
+        found = facts(fake, section, registry)
+        assert states(found)["WRONG"] == [what]
+        assert 'would violate PodSecurity "baseline:latest": privileged' in found[what].said
+        assert "pod-security.kubernetes.io/enforce=privileged" in found[what].mend
+        fake.warnings.pop()
+        found = facts(fake, section, registry)
+    assert (found[what].state, found[what].said) == ("OK", "by a dry run; the cluster warns: old")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "state", "mend"),
+    [
+        (403, "exceeded quota: builds, requested: count/jobs.batch=1", "WRONG", "40-limits.yaml"),
+        (403, 'admission webhook "p" denied the request', "WRONG", "the policy that"),
+        (400, 'admission webhook "p" does not support dry run', "NOT TRIED", ""),
+        (404, 'namespaces "builds" not found', "WRONG", "10-namespace.yaml"),
+    ],
+)
+def test_what_refuses_the_job_is_told_with_what_would_mend_that(
+    section: ClusterConfig, registry: FakeRegistry, status: int, said: str, state: str, mend: str
+):
+    with FakeClusterApi(rules("kubernetes")) as fake:
+        fake.refusal = (status, said)
+        fact = facts(fake, section, registry)["the namespace builds takes Jobs"]
+    assert (fact.state, said in fact.said, mend in fact.mend) == (state, True, True)
+
+
+BUILDCONFIGS = "/apis/build.openshift.io/v1/namespaces/builds/buildconfigs"
+AS_IT_SHOULD_BE = "there is a BuildConfig for x86_64, as it should be"
+
+
+def make_build_configs(fake: FakeClusterApi, image: str) -> None:
+    for each in documents("openshift/70-buildconfigs.yaml"):
+        each["spec"]["strategy"]["customStrategy"]["from"]["name"] = image
+        fake.objects[f"{BUILDCONFIGS}/{each['metadata']['name']}"] = each
+
+
+@pytest.fixture
+def openshift(section: ClusterConfig) -> Iterator[FakeClusterApi]:
+    with FakeClusterApi(rules("openshift")) as fake:
+        make_build_configs(fake, section.image)
+        yield fake
+
+
+def test_an_openshift_with_the_objects_of_the_example_is_all_right(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi
+):
+    section = dataclasses.replace(section, engine="openshift")
+    found = facts(openshift, section, registry)
+    assert "WRONG" not in states(found)
+    assert found[AS_IT_SHOULD_BE].state == "OK"
+    assert [what for what in states(found)["NOT TRIED"] if what.startswith("there is")] == [
+        "there is the service account buildroot",
+        "there is the Secret registry",
+        "there is the Secret buildroot-config",
+    ]
+    assert all(
+        found[what].said.partition("As an admin: ")[2].startswith("oc ")
+        for what in states(found)["NOT TRIED"]
+    )
+    openshift.objects.clear()
+    assert states(facts(openshift, section, registry))["WRONG"] == [AS_IT_SHOULD_BE]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"runPolicy": "Serial"}, "runPolicy Serial"),
+        ({"successfulBuildsHistoryLimit": 5}, "successfulBuildsHistoryLimit 5"),
+        ({"completionDeadlineSeconds": 21600}, "OpenShift ends builds after 21600 s"),
+        ({"nodeSelector": {}}, "kubernetes.io/arch: amd64"),
+        ({"nodeSelector": {"kubernetes.io/arch": "amd64"}}, "kubernetes.io/os: linux"),
+        ({"serviceAccount": ""}, "serviceAccount"),
+        ({"strategy": {"dockerStrategy": {}}}, "not Custom"),
+    ],
+)
+def test_each_row_of_what_a_build_config_must_have_is_looked_at(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi,
+    change: dict[str, Any], said: str,
+):  # fmt: skip
+    section = dataclasses.replace(section, engine="openshift")
+    openshift.objects[f"{BUILDCONFIGS}/koji-containerbuild-x86-64"]["spec"].update(change)
+    found = facts(openshift, section, registry)
+    assert states(found)["WRONG"] == [AS_IT_SHOULD_BE]
+    assert said in found[AS_IT_SHOULD_BE].said
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"), [(0, "the password of the registry"), (1, "builder.conf at /etc/koji-")]
+)
+def test_a_build_config_without_a_secret_is_wrong(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi, taken: int, said: str
+):
+    section = dataclasses.replace(section, engine="openshift")
+    spec = openshift.objects[f"{BUILDCONFIGS}/koji-containerbuild-x86-64"]["spec"]
+    del spec["strategy"]["customStrategy"]["secrets"][taken]
+    found = facts(openshift, section, registry)
+    assert states(found)["WRONG"] == [AS_IT_SHOULD_BE]
+    assert said in found[AS_IT_SHOULD_BE].said
+
+
+def test_an_image_stream_tag_is_told_and_not_tried(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi
+):
+    section = dataclasses.replace(section, engine="openshift")
+    spec = openshift.objects[f"{BUILDCONFIGS}/koji-containerbuild-x86-64"]["spec"]
+    spec["strategy"]["customStrategy"]["from"] = {
+        "kind": "ImageStreamTag", "name": "buildroot:1", "namespace": "images",
+    }  # fmt: skip
+    fact = facts(openshift, section, registry)["the image of the buildroot is there: buildroot:1"]
+    assert fact.state == "NOT TRIED"
+    assert "oc -n images get ImageStreamTag buildroot:1" in fact.said
+
+
+def test_keys_that_have_no_effect_on_openshift_have_none_on_the_check(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi
+):
+    section = dataclasses.replace(
+        section, engine="openshift", pull_policy="Never", node_selector=("builds=only",)
+    )
+    found = facts(openshift, section, registry)
+    assert found[f"the image of the buildroot is there: {section.image}"].state == "OK"
+    assert not any("builds%3Donly" in line for line in openshift.seen)
+
+
+def test_every_file_that_a_mend_names_is_there(
+    section: ClusterConfig, registry: FakeRegistry, openshift: FakeClusterApi
+):
+    named: set[str] = set()
+    section = dataclasses.replace(section, ca_config_map="ca")
+    openshift.rules[:] = [*rules("openshift")[:1], SEES]
+    spec = openshift.objects[f"{BUILDCONFIGS}/koji-containerbuild-x86-64"]["spec"]
+    spec["failedBuildsHistoryLimit"] = 5
+    with FakeClusterApi([*rules("kubernetes")[:1], SEES]) as fake:
+        fake.refusal = (404, "not found")
+        for each, engine in ((fake, "kubernetes"), (openshift, "openshift")):
+            found = facts(each, dataclasses.replace(section, engine=engine), registry)
+            mends = " ".join(fact.mend for fact in found.values())
+            named |= set(re.findall(r"fedora-infra/\S+", mends))
+    assert len(named) == 7
+    assert all((INFRA.parent / name).is_file() for name in named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ from tests.cluster import admin
 from tests.cluster.pods import until
 
 NAMESPACED = f"/api/v1/namespaces/{admin.NAMESPACE}"
-ROLE = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{admin.NAMESPACE}/roles/koji-builder"
+ROLES = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{admin.NAMESPACE}/roles"
+ROLE = f"{ROLES}/koji-builder"
 
 
 @pytest.fixture
@@ -79,7 +81,8 @@ def test_a_permission_that_is_missing_is_found_and_its_command_mends_it(
         found = wrong(facts(section))
     finally:
         admin.apply(applied, "kubernetes/30-role.yaml")
-    assert set(found.values()) == {"kubectl apply -f fedora-infra/kubernetes/30-role.yaml"}
+    file = "fedora-infra/kubernetes/30-role.yaml"
+    assert set(found.values()) == {f"As an admin, in the source tree: kubectl apply -f {file}"}
     assert f"the builder may {permission}" in found
     until("it is mended", lambda: not wrong(facts(section)), 20)
 
@@ -100,12 +103,57 @@ def test_a_cluster_with_another_ca_is_found(section: ClusterConfig, certificate:
     assert "certificate verify failed" in found["it answers over TLS"].said
 
 
+def grant(cluster: Cluster, name: str, rule: dict[str, Any]) -> None:
+    """One more Role, given to the builder."""
+    meta = {"name": name, "namespace": admin.NAMESPACE}
+    cluster.api.call("POST", ROLES, {"metadata": meta, "rules": [rule]})
+    group = "rbac.authorization.k8s.io"
+    account = {"kind": "ServiceAccount", "name": "koji-builder", "namespace": admin.NAMESPACE}
+    role = {"apiGroup": group, "kind": "Role", "name": name}
+    bindings = ROLES.replace("roles", "rolebindings")
+    cluster.api.call("POST", bindings, {"metadata": meta, "roleRef": role, "subjects": [account]})
+
+
+def test_a_permission_too_many_is_found_whatever_it_is(applied: Cluster, section: ClusterConfig):
+    what = "the builder may not do what it has no use for"
+    grant(applied, "more", {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get"]})
+    try:
+        until("the check notices", lambda: what in wrong(facts(section)), 20)
+        found = facts(section)
+    finally:
+        applied.api.call("DELETE", f"{ROLES.replace('roles', 'rolebindings')}/more")
+        applied.api.call("DELETE", f"{ROLES}/more")
+    assert list(wrong(found)) == [what]
+    assert found[what].said == "It may create pods, get pods."
+    until("it is mended", lambda: not wrong(facts(section)), 20)
+
+
+def test_a_quota_that_is_full_is_found_by_the_dry_run(applied: Cluster, section: ClusterConfig):
+    quotas = f"{NAMESPACED}/resourcequotas"
+    quota = {"metadata": {"name": "full"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    applied.api.call("POST", quotas, quota)
+    what = f"the namespace {admin.NAMESPACE} takes Jobs"
+    try:
+        until("the quota is in force", lambda: what in wrong(facts(section)), 20)
+        fact = facts(section)[what]
+    finally:
+        applied.api.call("DELETE", f"{quotas}/full")
+    assert "exceeded quota: full" in fact.said
+    assert "40-limits.yaml" in fact.mend
+
+
+def test_what_the_cluster_would_not_take_of_the_real_job_is_found(section: ClusterConfig):
+    found = wrong(facts(dataclasses.replace(section, cpu="two")))
+    assert list(found) == [f"the namespace {admin.NAMESPACE} takes Jobs"]
+
+
 def test_an_admin_sees_what_the_builder_may_not_and_may_too_much(
     applied: Cluster, section: ClusterConfig
 ):
     Path(section.token_file).write_text(applied.admin_token)
     found = facts(section)
     assert list(wrong(found)) == ["the builder may not do what it has no use for"]
+    assert "It may * *." in found["the builder may not do what it has no use for"].said
     for what in (
         "there is the service account buildroot",
         "there is the Secret registry",

@@ -15,6 +15,22 @@ from tests.fakes.web_server import QuietHandler, serving
 
 TOKEN = "t0ken"
 ALL: dict[str, Any] = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+# What an OpenShift lets everybody do, from its bootstrap policy.
+EVERYBODY: list[dict[str, Any]] = [
+    {
+        "apiGroups": ["authorization.k8s.io"],
+        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        "verbs": ["create"],
+    },
+    {"apiGroups": ["", "user.openshift.io"], "resources": ["users"], "verbs": ["get"],
+     "resourceNames": ["~"]},
+    {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"],
+     "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["", "build.openshift.io"], "resources": ["builds/docker"], "verbs": ["create"]},
+    {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list"]},
+    {"apiGroups": ["security.openshift.io"], "resources": ["securitycontextconstraints"],
+     "verbs": ["use"], "resourceNames": ["restricted-v2"]},
+]  # fmt: skip
 
 
 class FakeClusterApi:
@@ -26,7 +42,11 @@ class FakeClusterApi:
         self.objects: dict[str, dict[str, Any]] = {}
         self.namespaces = {"builds"}
         self.made: list[dict[str, Any]] = []  # by anything but a dry run
+        self.dry: list[dict[str, Any]] = []
         self.seen: list[str] = []
+        self.incomplete = False  # the account may all that `rules` says, and the cluster tells none
+        self.warnings: list[str] = []  # headers of the answer to what is made
+        self.refusal: tuple[int, str] | None = None  # in place of that answer
 
     def __enter__(self) -> FakeClusterApi:
         handler = type("Handler", (_Handler,), {"state": self})
@@ -85,15 +105,22 @@ class _Handler(QuietHandler):
         if path.endswith("accessreviews"):
             self._review(path, body)
             return
+        if path.endswith("selfsubjectrulesreviews"):
+            told = [] if self.state.incomplete else self.state.rules
+            status = {"resourceRules": [*told, *EVERYBODY], "incomplete": self.state.incomplete}
+            self._send(201, {"status": status})
+            return
         group, resource, _ = split(path)
         if not self.state.may("create", group, resource):
             self._refuse(403, f"{resource} is forbidden")
         elif path.split("/namespaces/")[1].split("/")[0] not in self.state.namespaces:
             self._refuse(404, "namespaces not found")
         else:
-            if "dryRun=All" not in self.path:
-                self.state.made.append(body)
-            self._send(201, body)
+            (self.state.dry if "dryRun=All" in self.path else self.state.made).append(body)
+            if self.state.refusal:
+                self._refuse(*self.state.refusal)
+                return
+            self._send(201, body, self.state.warnings)
 
     def _review(self, path: str, body: dict[str, Any]) -> None:
         user = body["spec"].get("user", "")
@@ -116,13 +143,15 @@ class _Handler(QuietHandler):
         return False
 
     def _refuse(self, status: int, message: str) -> None:
-        reason = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}[status]
+        reason = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}.get(status, "")
         self._send(status, {"kind": "Status", "message": message, "reason": reason})
 
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
+    def _send(self, status: int, answer: dict[str, Any], warnings: Sequence[str] = ()) -> None:
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        for warning in warnings:
+            self.send_header("Warning", warning)
         self.end_headers()
         self.wfile.write(data)
 
