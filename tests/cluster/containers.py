@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tests.cluster.pods import Pods
@@ -12,14 +12,19 @@ from tests.cluster.pods import Pods
 def processes(pods: Pods) -> Iterator[tuple[int, set[bytes]]]:
     """Process id and environment of each: a pod's name is its host's name."""
     found = pods.cluster.api.call("GET", pods.path)["items"]
-    names = {f"HOSTNAME={pod['metadata']['name']}".encode() for pod in found}
+    return processes_of({pod["metadata"]["name"] for pod in found})
+
+
+def processes_of(names: Collection[str]) -> Iterator[tuple[int, set[bytes]]]:
+    """Of these pods; nobody is asked."""
+    hosts = {f"HOSTNAME={name}".encode() for name in names}
     for folder in Path("/proc").iterdir():
         try:
             text = (folder / "environ").read_bytes() if folder.name.isdigit() else b""
         except OSError:
             continue
         environment = set(text.split(b"\0"))
-        if names & environment:
+        if hosts & environment:
             yield int(folder.name), environment
 
 

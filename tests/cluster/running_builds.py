@@ -64,6 +64,13 @@ class RunningBuild:
             if self._is_ours(pod) or _labels(pod).get(BUILD, "nobody's") in builds
         ]
 
+    def its_pod(self) -> dict[str, Any]:
+        """The one that it began in."""
+        (found,) = [
+            pod for pod in self._list("api/v1", "pods") if pod["metadata"]["uid"] == self.pod
+        ]
+        return found
+
     def left(self) -> list[str]:
         """All that there is of it, by kind and name."""
         secrets = [each for each in self._list("api/v1", "secrets") if self._is_ours(each)]
@@ -126,6 +133,11 @@ def assert_one_whole_build(running: RunningBuild, builds: Builds, switch: Switch
     """It ends well: built once, in one pod, and with every line of its log once."""
     assert running.pods() == [running.pod]
     switch.answer = "go on"
+    assert_ended_as_one(running, builds)
+
+
+def assert_ended_as_one(running: RunningBuild, builds: Builds) -> None:
+    """The same of a build that has been told to go on."""
     built = running.asked.done(LONG)
     assert built.state == "CLOSED", built.fault
     assert built.nvr == running.nvr

@@ -28,10 +28,10 @@ class Site:
     def registry(self) -> str:
         return self.stack.addresses.registry
 
-    def built(self, more: str) -> BuildPlan:
-        """A plan whose image searches, and does something more."""
+    def built(self, more: str, password: str = "auth.json") -> BuildPlan:
+        """A plan whose image searches, and does something more. `password`: the file in the pod."""
         name = unique_name("container/search")
-        sources = files(f"{self.registry}/demo/base:1", f"{PLACE}/registry/auth.json", more)
+        sources = files(f"{self.registry}/demo/base:1", f"{PLACE}/registry/{password}", more)
         commit = self.stack.git.create(name, sources)
         source = replace(PLAN.source, url=commit.url, commit=commit.sha, branch=commit.branch)
         return searching_plan(self.registry, source)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.devstack.cluster.site import ENGINES, PASSWORD, KojiSite
+from koji_containerbuild.devstack.cluster.site import ENGINES, NAMESPACE, KojiSite
 from koji_containerbuild.devstack.kojid import clusters_conf
+from tests.cluster.looking import Seen, assert_no_way_to_the_api, look, script
 from tests.cluster.pods import until
+from tests.cluster.running_builds import BUILDER, RunningBuild
 from tests.stack.builds import Builds, Built
+from tests.stack.searching import NOTHING, SEARCH, WORD, found_in
 
 pytestmark = pytest.mark.cluster
 
@@ -30,18 +41,41 @@ RUN mkdir /data && echo y > /data/y && chown -R 7:7 /data
 COPY file /file
 USER 7
 """
-BUILDER = "system:serviceaccount:koji-demo:koji-builder"
 MOST_REQUESTS = 12
 
-# What a RUN step can look at: its environment, every process, every file system that it sees.
-SPY = r"""FROM demo/base:1
+AT_WORK = 3.0  # seconds after a RUN's first line in which the last questions may still be asked
+# Searches for the pod's password, then plants it where the search looks, and is quiet at last.
+WATCHED = """\
+FROM demo/base:1
 @LABELS@
-RUN for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do tr '\0' '\n' < $f; done 2>/dev/null; \
-    ls -d /run/koji-containerbuild /var/run/secrets /etc/koji-containerbuild 2>/dev/null; \
-    for p in /proc/[0-9]*; do ls $p/root/run/koji-containerbuild 2>/dev/null; done; \
-    grep -rsl @PASSWORD@ /run /etc /var/tmp /tmp /root /home /dev/shm 2>/dev/null; \
-    cat /proc/mounts; echo looked around; true
+ENV SECRET={secret}
+COPY search planted /
+RUN sh /search
+RUN export IT=$(cat /planted); mkdir -p $(dirname $SECRET); cp /planted $SECRET; sh /search
+RUN echo "quiet from $(date +%s)"; sleep 25; echo "quiet until $(date +%s)"
 """
+# Where the pod has its password file.
+SECRETS = {
+    "kubernetes": "/run/koji-containerbuild/registry/auth.json",
+    "openshift": "/run/koji-containerbuild/registry/.dockerconfigjson",
+}
+# What there is in a pod, in each and by engine.
+MOUNTS = {
+    "/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/koji-containerbuild",
+    "/run/koji-containerbuild/registry", "/var/lib/containers",
+}  # fmt: skip
+MORE_MOUNTS = {
+    "kubernetes": {"/run/koji-containerbuild/plan", "/var/tmp"},
+    "openshift": {"/run/containers", "/run/secrets/openshift.io/pull"},
+}
+VARIABLES = {"HOME", "HOSTNAME", "LANG", "PATH", "PYTHONPATH", "container"}
+MORE_VARIABLES = {
+    "kubernetes": set(),
+    "openshift": {
+        "BUILD", "OPENSHIFT_CUSTOM_BUILD_BASE_IMAGE", "PLAN_0", "PLAN_ARCH",
+        "PULL_DOCKERCFG_PATH",
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -109,25 +143,87 @@ def test_nothing_of_a_finished_build_is_left_in_the_cluster(koji_site: KojiSite,
     until("the job and its pod are gone", lambda: not left())
 
 
-def test_a_run_step_sees_no_credential(engine: str, builds: Builds):
-    spied = builds.good(SPY.replace("@PASSWORD@", PASSWORD[:-1] + "[e]"))
-    log = builds.output(spied.task, "x86_64.log").decode(errors="replace")
-    seen = log.partition("STEP ")[2]
-    assert "looked around" in seen
-    for secret in (PASSWORD, "koji-containerbuild/registry", "serviceaccount/token", "PLAN_0="):
-        assert secret not in seen.replace("\\", ""), secret
+@dataclass(frozen=True)
+class Watched:
+    """A build, what is seen inside its pod while its RUN says nothing, and what it asks for."""
+
+    log: bytes
+    seen: Seen
+    pod: dict[str, Any]
+    asked: list[tuple[float, str, str]]  # of the apiserver: seconds since 1970, verb, resource
 
 
-def test_a_quiet_build_asks_the_cluster_a_dozen_times_at_most(
-    engine: str, builds: Builds, koji_site: KojiSite
+@pytest.fixture(scope="module")
+def watched(engine: str, builds: Builds, koji_site: KojiSite) -> Watched:
+    cluster = koji_site.cluster
+    before = len(cluster.requests(BUILDER))
+    files = {"search": SEARCH, "planted": f"{WORD}\n"}
+    with password(koji_site, WORD):
+        source = builds.source(WATCHED.format(secret=SECRETS[engine]), files)
+        running = RunningBuild(koji_site, builds, source, b"\nquiet from")
+        pod = running.its_pod()
+        program = script(cluster.url, NAMESPACE, (SECRETS[engine],))
+        found = look(pod["metadata"]["name"], program)
+        built = running.asked.done()
+    assert built.state == "CLOSED", built.fault
+    requests = sorted(
+        (seconds(one["requestReceivedTimestamp"]), one["verb"], one["objectRef"]["resource"])
+        for one in cluster.requests(BUILDER)[before:]
+    )
+    return Watched(running.asked.log(), found, pod, requests)
+
+
+@contextmanager
+def password(site: KojiSite, word: str) -> Iterator[None]:
+    """One more registry in the Secret, of which the word is the password."""
+    where = f"{site.path}/secrets/registry"
+    before = site.cluster.api.call("GET", where)["data"]
+    login = json.dumps({"auths": {"images.example.com": {"auth": word}}})
+
+    def put(data: dict[str, str]) -> None:
+        kind = "application/merge-patch+json"
+        site.cluster.api.call("PATCH", where, {"data": data}, content_type=kind)
+
+    put({".dockerconfigjson": base64.b64encode(login.encode()).decode()})
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def test_a_run_step_sees_no_credential(engine: str, watched: Watched):
+    assert WORD in watched.seen.files[SECRETS[engine]]  # the program has it, and may push
+    found = found_in(watched.log)
+    assert found[:2] == NOTHING
+    kinds = {re.sub(r"\d+", "N", line) for line in found[2:]}  # where it had planted the word
+    assert kinds == {
+        *NOTHING, "found: in the environment", "found: /proc/N/environ", "found: below /proc/N",
+        "found: in the files", "found: the file itself",
+    }  # fmt: skip
+
+
+def test_a_pod_has_no_token_no_koji_credential_and_nothing_from_the_api(
+    engine: str, koji_site: KojiSite, watched: Watched
 ):
-    before = len(koji_site.cluster.requests(BUILDER))
-    builds.good("FROM demo/base:1\n@LABELS@\nRUN sleep 12\n")
-    asked = [
-        (one["verb"], one["objectRef"]["resource"], one["requestReceivedTimestamp"])
-        for one in koji_site.cluster.requests(BUILDER)[before:]
-    ]
+    """Tried from inside, while it builds; with the objects of fedora-infra for this engine."""
+    assert watched.seen.own_mounts == MOUNTS | MORE_MOUNTS[engine]
+    assert watched.seen.variables == VARIABLES | MORE_VARIABLES[engine]
+    token = (koji_site.stack.places.state / "cluster.token").read_text()
+    assert_no_way_to_the_api(watched.seen, watched.pod, token)
+
+
+def test_a_quiet_build_asks_the_cluster_a_few_times_and_then_nothing_more(watched: Watched):
+    times = re.findall(rb"^quiet \w+ (\d+)$", watched.log, re.M)
+    (begin, end), asked = map(float, times), watched.asked
+    assert end - begin >= 24
     assert 0 < len(asked) <= MOST_REQUESTS, asked
+    assert asked[0][0] < begin < end < asked[-1][0], "the clocks are the same"
+    assert [one for one in asked if begin + AT_WORK < one[0] < end] == []
+
+
+def seconds(stamp: str) -> float:
+    """Since 1970, of an audit event."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
 
 
 def test_an_arch_that_no_cluster_has_is_refused_in_words(builds: Builds, koji_site: KojiSite):

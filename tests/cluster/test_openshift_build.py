@@ -64,7 +64,7 @@ def again(plan: BuildPlan) -> BuildPlan:
 def test_the_image_is_that_of_the_local_engine_and_its_run_sees_no_secret(
     openshift: OpenShiftSite, site: Site, tmp_path: Path
 ):
-    plan = site.built("RUN printf 'a\\377b\\r\\n\\r.'\n")
+    plan = site.built("RUN printf 'a\\377b\\r\\n\\r.'\n", ".dockerconfigjson")
     engine = OpenShiftEngine("one", openshift.config())
     there, log = run(engine, Job("kcb-1-1", plan))
     engine.close()

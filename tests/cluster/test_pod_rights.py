@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from koji_containerbuild.engines.base import Job
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.permissions import KUBERNETES
 from tests.cluster import admin
+from tests.cluster.looking import Seen, assert_no_way_to_the_api, script, seen
 from tests.cluster.site import Site
 from tests.fakes.plans import PLAN
 from tests.stack.searching import NOTHING, WORD, found_in
@@ -32,27 +32,8 @@ pytestmark = pytest.mark.cluster
 BUILDER = f"system:serviceaccount:{admin.NAMESPACE}:koji-builder"
 NAMESPACED = f"/api/v1/namespaces/{admin.NAMESPACE}"
 JOBS = f"/apis/batch/v1/namespaces/{admin.NAMESPACE}/jobs"
-# Run in place of the buildroot program, by its own Python.
-LOOK = r"""
-import json, os, ssl, urllib.error, urllib.request
-
-def ask(url):
-    try:
-        context = ssl._create_unverified_context()
-        return urllib.request.urlopen(url, timeout=10, context=context).status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-print(json.dumps({
-    "environment": dict(os.environ),
-    "mounts": [line.split()[4] for line in open("/proc/self/mountinfo")],
-    "secrets": os.path.exists("/var/run/secrets"),
-    "plan": open("/run/koji-containerbuild/plan/plan.json").read(),
-    "registry": open("/run/koji-containerbuild/registry/auth.json").read(),
-    "api": {path: ask(API + path) for path in PATHS},
-}))
-"""
-PATHS = (f"{NAMESPACED}/secrets", f"{NAMESPACED}/pods", JOBS, "/api/v1/nodes")
+PLAN_FILE = "/run/koji-containerbuild/plan/plan.json"
+REGISTRY_FILE = "/run/koji-containerbuild/registry/auth.json"
 
 
 def registry_password(cluster: Cluster) -> None:
@@ -81,24 +62,23 @@ def engine(cluster: Cluster, folder: Path, **program: Any) -> KubernetesEngine:
     return KubernetesEngine("one", section, **program)
 
 
-def looked(cluster: Cluster, folder: Path) -> Mapping[str, Any]:
-    """What LOOK has seen in a pod that the engine made."""
-    script = LOOK.replace("API", repr(cluster.url)).replace("PATHS", repr(PATHS))
+def looked(cluster: Cluster, folder: Path) -> tuple[Seen, dict[str, Any]]:
+    """What is seen in a pod that the engine made, in place of the buildroot program; and the pod."""
+    program = script(cluster.url, admin.NAMESPACE, (PLAN_FILE, REGISTRY_FILE))
     one = Job("kcb-look-1", dataclasses.replace(PLAN, arches=("x86_64",)))
-    builder = engine(cluster, folder, program=("python3", "-c", script))
+    builder = engine(cluster, folder, program=("python3", "-c", program))
     builder.start(one)
     try:
         (outcome,) = [news.outcome for news in builder.follow(one, 0.2) if news.outcome]
         select = {"labelSelector": f"{objects.JOB}=kcb-look-1"}
         (pod,) = cluster.api.call("GET", f"{NAMESPACED}/pods", params=select)["items"]
         text = cluster.api.text(f"{NAMESPACED}/pods/{pod['metadata']['name']}/log")
-        found: dict[str, Any] = json.loads(text.splitlines()[-1])
     finally:
         builder.cancel(one.name)
         builder.remove(one.name, 20)
         builder.close()
     assert outcome.failure  # it built nothing
-    return {**found, "pod": pod}
+    return seen(text.decode().splitlines()[-1]), pod
 
 
 def test_a_pod_has_no_token_no_koji_credential_and_nothing_from_the_api(
@@ -106,28 +86,17 @@ def test_a_pod_has_no_token_no_koji_credential_and_nothing_from_the_api(
     image: str,
     tmp_path: Path,
 ):
-    found = looked(ours, tmp_path)
-    own = {mount for mount in found["mounts"] if not re.match(r"/(proc|sys|dev)\b", mount)}
-    assert own == {
+    found, pod = looked(ours, tmp_path)
+    assert found.own_mounts == {
         "/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/koji-containerbuild",
         "/run/koji-containerbuild/plan", "/run/koji-containerbuild/registry",
         "/var/lib/containers", "/var/tmp",
     }  # fmt: skip
-    assert not found["secrets"]
-    assert set(found["api"].values()) == {403}, found["api"]
-    names = {name for name in found["environment"] if not name.startswith("KUBERNETES_")}
-    assert names == {"HOME", "HOSTNAME", "LANG", "PATH", "PYTHONPATH", "container"}
-    assert BuildPlan.from_json(found["plan"]).nvr == PLAN.nvr
-    assert WORD in found["registry"]  # the program may push
-    spec = found["pod"]["spec"]
-    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == (
-        "buildroot",
-        False,
-    )
-    assert not any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC"))
-    assert not any("hostPath" in volume for volume in spec["volumes"])
-    token = (tmp_path / "token").read_text()
-    assert token not in json.dumps(found["environment"])
+    assert found.variables == {"HOME", "HOSTNAME", "LANG", "PATH", "PYTHONPATH", "container"}
+    assert BuildPlan.from_json(found.files[PLAN_FILE]).nvr == PLAN.nvr
+    assert WORD in found.files[REGISTRY_FILE]  # the program may push
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert_no_way_to_the_api(found, pod, (tmp_path / "token").read_text())
 
 
 def test_the_account_of_the_pod_may_do_nothing_even_with_a_token(ours: Cluster):
