@@ -84,8 +84,12 @@ def test_a_cancelled_build_is_gone_at_once_and_can_be_built_again(
     assert built.release == "1"
 
 
-@pytest.mark.parametrize("engine", ["kubernetes"], indirect=True)
-@pytest.mark.parametrize("known", [True, False], ids=["known here", "known nowhere"])
+@pytest.mark.parametrize(
+    ("engine", "known"),
+    [("kubernetes", True), ("kubernetes", False), ("openshift", False)],
+    ids=["kubernetes, known here", "kubernetes, known nowhere", "openshift, known nowhere"],
+    indirect=["engine"],
+)
 def test_a_build_whose_task_was_killed_and_cancelled_is_ended_by_the_next_task(
     known: bool, running: RunningBuild, builds: Builds, seconds: str
 ):

@@ -27,8 +27,20 @@ def second(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made.reset()
 
 
+def routes(cluster: Cluster) -> list[str]:
+    """To pods."""
+    shown = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True)
+    begin = cluster.node_ip.removesuffix("1")  # of a network with 24 bits
+    return [line for line in shown.stdout.splitlines() if line.startswith(begin)]
+
+
+def links(cluster: Cluster) -> list[Path]:
+    """The interfaces to its pods. Who wants to know whether they are gone asks before."""
+    return [Path("/sys/class/net") / line.split(" dev ")[1].split()[0] for line in routes(cluster)]
+
+
 def left_of(cluster: Cluster) -> list[str]:
-    """Mounts, control groups, addresses and processes."""
+    """Mounts, control groups, addresses, routes and processes."""
     state = str(cluster.places.state)
     found = [
         line for line in Path("/proc/self/mountinfo").read_text().splitlines() if state in line
@@ -36,6 +48,7 @@ def left_of(cluster: Cluster) -> list[str]:
     found += [str(path) for path in node.cgroups(cluster.places) if path.exists()]
     addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True, check=True)
     found += [one for one in addresses.stdout.splitlines() if f" {cluster.node_ip}/" in one]
+    found += routes(cluster)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -56,26 +69,30 @@ def long_pod(cluster: Cluster, namespace: str) -> Pods:
 
 
 def test_two_clusters_run_side_by_side(cluster: Cluster, second: Cluster, pods: Pods):
+    second.up()
     others = long_pod(second, "beside")
     pods.run("hello", script("echo here"))
     assert pods.ended("hello")["exitCode"] == 0
     assert pods.log("hello") == b"here\n"
     assert others.get("long")["status"]["phase"] == "Running"
     assert cluster.node_ip != second.node_ip
-    assert left_of(second), "the test sees nothing, so it would find nothing"
+    assert left_of(second) and links(second), "the test sees nothing, so it would find nothing"
 
 
-def test_down_ends_pods_mounts_and_networks(second: Cluster):
+def test_down_ends_pods_mounts_and_networks_and_after_up_the_pods_have_failed(second: Cluster):
+    second.up()
+    others = long_pod(second, "ended")
+    interfaces = links(second)
+    assert interfaces
     second.down()
     assert left_of(second) == []
+    assert [each for each in interfaces if each.exists()] == []
 
-
-def test_a_pod_that_ran_when_the_node_was_switched_off_has_failed_after_up(second: Cluster):
     second.up()
     pods = Pods(second, "after")
     pods.run("hello", script("echo again"))
     assert pods.ended("hello")["exitCode"] == 0
-    status = second.api.call("GET", "/api/v1/namespaces/beside/pods/long")["status"]
+    status = others.get("long")["status"]
     assert status["phase"] != "Running" or not status["containerStatuses"][0]["state"].get(
         "running"
     )
