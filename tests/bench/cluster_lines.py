@@ -70,7 +70,7 @@ def _beside(name: str, ours: Sequence[float], raw: Sequence[float], what: str) -
     return Figure(name, first.ours, "s", base, what, first.ours / base if base else None)
 
 
-def _printing(before: str) -> str:
+def printing(before: str) -> str:
     """A shell's words."""
     line = f'printf "line %08d {FILLING}\\n", i'
     return f"{before}; awk 'BEGIN {{ for (i = 1; i <= {LINES}; i++) {line} }}'"
@@ -78,7 +78,7 @@ def _printing(before: str) -> str:
 
 def _followed(site: ClusterSite) -> Took:
     with site.pods() as pods:
-        pods.run("lines", script(_printing(f"echo {MARK.decode()}; sleep 3")))
+        pods.run("lines", script(printing(f"echo {MARK.decode()}; sleep 3")))
         pods.running("lines")
         with site.followed(["lines"], pods.namespace) as (program,):
             assert program.stdout
@@ -101,7 +101,7 @@ def _read(pipe: IO[bytes]) -> bytes:
 def _built(site: ClusterSite) -> Took:
     """The file is looked at where the hub has it: a reader's requests would count as the hub's."""
     mark = f"echo {MARK.decode()}; sleep 3"
-    dockerfile = f"FROM demo/base:1\n{LABELS}RUN {_printing(mark)}\n"
+    dockerfile = f"FROM demo/base:1\n{LABELS}RUN {printing(mark)}\n"
     session = site.stack.session()
     task = start(site, site.commit("lines", dockerfile))
     folder = site.stack.places.topdir / "work" / koji.pathinfo.taskrelpath(task)

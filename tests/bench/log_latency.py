@@ -31,7 +31,7 @@ def log_latency(site: Site) -> list[tuple[str, list[Figure]]]:
     dockerfile = talking(LINES, PAUSE)
     context = site.context("talking", dockerfile)
     with Raw(site).talking(context) as lines:
-        raw = [late for line in lines for late in _lateness(line)]
+        raw = [late for line in lines for late in lateness(line)]
     ours = list(_through_the_hub(site, dockerfile))
     rows = _rows(ours, raw, "from buildah's pipe")
     return [(f"line written → readable ({LINES} lines)", rows)]
@@ -46,7 +46,7 @@ def cluster_log_latency(site: ClusterSite) -> list[tuple[str, list[Figure]]]:
         pods.running("talking")
         with site.followed(["talking"], pods.namespace) as (program,):
             assert program.stdout
-            raw = [late for line in iter(program.stdout.readline, b"") for late in _lateness(line)]
+            raw = [late for line in iter(program.stdout.readline, b"") for late in lateness(line)]
     with _silent_arch(site):
         beside_silent = list(_through_the_hub(site, dockerfile, MULTI_TARGET))
     late = part(beside_silent, 0.95)
@@ -95,7 +95,7 @@ def _through_the_hub(site: Site, dockerfile: str, target: str = TARGET) -> Itera
         data = session.downloadTaskOutput(task, name, offset=offset)
         offset += len(data)
         whole, newline, rest = (rest + data).rpartition(b"\n")
-        for late in _lateness(whole + newline):
+        for late in lateness(whole + newline):
             seen += 1
             yield late
         if target != TARGET and seen == LINES:
@@ -110,7 +110,7 @@ def _ended(session: Any, task: int) -> bool:
     return session.getTaskInfo(task)["state"] in ENDED
 
 
-def _lateness(data: bytes) -> Iterator[float]:
+def lateness(data: bytes) -> Iterator[float]:
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
     for written in LINE.findall(data):
         yield max(0.0, now - float(written))
