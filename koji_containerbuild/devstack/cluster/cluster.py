@@ -59,6 +59,7 @@ class Cluster:
     def __init__(self, places: Places | None = None) -> None:
         self.places = places or find_cluster_places()
         self._rest: dict[str, Rest] = {}
+        self._imported: set[tuple[Path, int, int]] = set()
 
     def up(self, *, say: Callable[[str], None] = lambda line: None) -> None:
         """Start what does not run, and wait until the node takes pods. Minutes the first time."""
@@ -100,6 +101,7 @@ class Cluster:
         with state_folder.alone(self.places.state, MARK):
             self._end()
             state_folder.delete(self.places.state)
+        self._imported.clear()
 
     def status(self) -> list[PartStatus]:
         """All parts, in the order they are started."""
@@ -190,9 +192,16 @@ class Cluster:
         return str(answer["status"]["token"])
 
     def import_image(self, archive: Path) -> None:
-        """Give the node the images of an archive of `docker save`, or of an OCI archive."""
-        words = ["ctr", "-n", "k8s.io", "image", "import", str(archive)]
-        run_program([*node.inside(self.places), *words])
+        """Give the node the images of an archive of `docker save`, or of an OCI archive.
+
+        That takes seconds: what this object has given it is not given again.
+        """
+        stat = archive.stat()
+        given = (archive, stat.st_mtime_ns, stat.st_size)
+        if given not in self._imported:
+            words = ["ctr", "-n", "k8s.io", "image", "import", str(archive)]
+            run_program([*node.inside(self.places), *words])
+            self._imported.add(given)
 
     def trust_registry(self, host: str) -> None:
         """Let the node pull from HOST:PORT by plain http, from now on."""
