@@ -189,6 +189,26 @@ def test_all_arches_are_told_to_end_though_one_cannot_be(
         del told["kcb-1-1-aarch64"]["metadata"]["annotations"][objects.CANCELLED]
 
 
+def test_a_second_try_that_is_begun_half_is_ended_with_the_build(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    def lose() -> None:
+        no = Refusal(403, "Forbidden", "exceeded quota: secrets")
+        fake_kubernetes.refuse = lambda what, name: no if what == "POST secrets" else None
+        fake_kubernetes.node.end_with("x86_64", **EVICTED)
+
+    engine, one = make(), job(x86_64=[["say", "x"], ["wait", "/no/such/file"]])
+    engine.start(one)
+    at_first = once(lose)
+    for news in engine.follow(one, BEAT):
+        at_first(news)
+        if len(fake_kubernetes.store.of("jobs")) == 2:
+            break
+    engine.cancel(one.name)
+    assert engine.remove(one.name, 5)
+    assert not fake_kubernetes.store.of("jobs")
+
+
 def test_a_second_try_whose_answer_is_lost_is_the_one_that_is_followed(
     make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
 ):
