@@ -4,6 +4,7 @@ import ctypes
 import gc
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 import koji
@@ -21,9 +22,9 @@ from koji_containerbuild.registry import transport  # noqa: F401 — see below
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.source import settings
 from koji_containerbuild.source.download import read_url
+from koji_containerbuild.tasks.aside import in_child
 from koji_containerbuild.tasks.build import run_build
 from koji_containerbuild.tasks.state import TaskState
-from koji_containerbuild.tasks.sweep import sweep
 from koji_containerbuild.tasks.tools import Kojid, Task, Tools
 
 # kojid forks for each task: what is loaded here, once, no task loads again. So is the registry's
@@ -56,7 +57,6 @@ class BuildContainerTask(BaseTaskHandler):
     def handler(self, src, target, opts=None):
         """The task's result, in the shape that Koji's clients have always read."""
         try:
-            request = BuildRequest.read(src, target, opts)
             path = config_path()
             config = self.config or load(path)  # kojid asked for the weight just now
             if not config.registry.url:
@@ -69,20 +69,22 @@ class BuildContainerTask(BaseTaskHandler):
             task = Task(self.id, info["owner"], info["channel_id"], hub)
             state = TaskState.of(task, config.builder.work_dir / "tasks")
             with open_registry(config) as registry:
-                sweep(self.session, hub, config, engine, registry)
+                logs = TaskLogs(self.session, self.getUploadDir(), state.folder)
                 tools = Tools(
                     config=config,
                     engine=engine,
                     registry=registry,
                     session=self.session,
                     kojid=Kojid(self.options, self.run_callbacks),
-                    logs=TaskLogs(self.session, self.getUploadDir(), state.folder),
+                    logs=logs,
                     work=folder,
                     clock=time.time,
                     read_url=read_url,
                     sleep=time.sleep,
+                    aside=partial(in_child, self.session, logs),
                 )
-                return clean(run_build(request, task, state, tools).answer())
+                ask = partial(BuildRequest.read, src, target, opts)
+                return clean(run_build(ask, task, state, tools).answer())
         except ContainerBuildError as error:
             raise fault(error) from error
         except OSError as error:

@@ -14,6 +14,8 @@ Errors that are not in this tree are bugs, and are shown with a traceback.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ContainerBuildError(Exception):
     """Base of all our errors. Never raised itself.
@@ -27,6 +29,10 @@ class ContainerBuildError(Exception):
         super().__init__(f"{what} {do}".strip())
         self.what = what
         self.do = do
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever its kind wants to be made of."""
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class BadRequest(ContainerBuildError):

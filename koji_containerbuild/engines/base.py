@@ -70,15 +70,14 @@ class Engine(Protocol):
 
 
 @contextmanager
-def running(
+def cancelling(
     engine: Engine, job: Job, told_to_end: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """A started job that is cancelled if we leave by an error.
+    """A job that was started is cancelled if we leave by an error.
 
     Not so if we are told to end (SystemExit, KeyboardInterrupt, and the kinds in `told_to_end`):
     whether that means the job too is for the caller to find out.
     """
-    engine.start(job)
     try:
         yield
     except told_to_end:

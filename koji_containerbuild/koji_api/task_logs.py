@@ -16,6 +16,8 @@ BEAT = 0.15  # seconds between uploads of one file
 RETRY = 5.0  # seconds more, after the hub did not take one
 BLOCK = 1024 * 1024  # bytes in one upload
 
+State = tuple[dict[str, bytearray], dict[str, int], str]
+
 
 class TaskLogs:
     """Append-only files of one task. `flush` must be called every now and then."""
@@ -37,6 +39,14 @@ class TaskLogs:
         told = self.task_log.read_bytes()
         self._waiting[TASK_LOG] = bytearray(told)
         self._told_before = frozenset(told.splitlines(keepends=True))
+
+    def state(self) -> State:
+        """For another process, which goes on with it."""
+        return self._waiting, self._uploaded, self.trouble
+
+    def go_on(self, state: State) -> None:
+        """Where another process has left it."""
+        self._waiting, self._uploaded, self.trouble = state
 
     def write(self, name: str, data: bytes) -> None:
         """Append to a file."""

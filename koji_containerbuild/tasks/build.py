@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Optional
+from typing import Optional, Union
 
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
@@ -19,7 +19,7 @@ from koji_containerbuild.contract.tasks import (
     arch_log,
     warning_lines,
 )
-from koji_containerbuild.engines.base import Job, running
+from koji_containerbuild.engines.base import Job, cancelling
 from koji_containerbuild.errors import ServiceError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.reserve import Reservations
@@ -32,38 +32,54 @@ from koji_containerbuild.tasks.mail import telling
 from koji_containerbuild.tasks.prepare import prepare, stage
 from koji_containerbuild.tasks.publish import finish, publish
 from koji_containerbuild.tasks.state import TaskState
-from koji_containerbuild.tasks.tools import Task, Tools
+from koji_containerbuild.tasks.sweep import sweep
+from koji_containerbuild.tasks.tools import Ask, Task, Tools
 
 PATIENCE = 2.0  # seconds for a cancelled build to end: kojid gives us three
 TAKEN_OVER = 60.0  # the same, for one that must have ended before another may begin
 
 
-def run_build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
-    """A task that is started again finds its plan, and its jobs still running."""
-    if request.options.dry_run:
-        return dry_run(request, task, state, tools)
-    result = state.result() or build(request, task, state, tools)
+def run_build(ask: Ask, task: Task, state: TaskState, tools: Tools) -> BuildResult:
+    """A task that is started again finds its plan, and its jobs still running.
+
+    The result is kept until the task's end, so that no restart builds, or tells of it, again.
+    """
+    result = state.result()
+    if result is None:
+        with telling(ask, task, tools) as told:
+            with giving_back(state, task, tools):
+                result = imported_before(state, task, tools)
+                if result is None:
+                    begun = tools.aside(partial(begin, ask, state, task, tools))
+                    if isinstance(begun, BuildResult):
+                        return begun
+                    told.plan = begun.plan
+                    result = build(begun, task, state, tools)
+                told.plan, told.result = state.plan(), result
+                with optional(tools.logs, "result"):  # without it a restart finishes it again
+                    state.save_result(result)
     clear(state, tools)
     return result
 
 
-def build(request: BuildRequest, task: Task, state: TaskState, tools: Tools) -> BuildResult:
-    """The result is kept until the task's end, so that no restart builds, or tells of it, again."""
-    with telling(request, task, tools) as told:
-        with giving_back(state, task, tools):
-            result = imported_before(state, task, tools)
-            if result is None:
-                job = found_again(state, tools) or prepared(request, state, task, tools)
-                told.plan = job.plan
-                with running(tools.engine, job, KOJID_ENDS):
-                    mend = partial(mend_log, job.plan, tools)
-                    outcomes = list(follow(job, tools.engine, tools.logs, mend))
-                ended = succeeded(outcomes, job.plan)
-                result = publish(job.plan, ended, task, tools, state)
-            told.plan, told.result = state.plan(), result
-            with optional(tools.logs, "result"):  # without it a restart finishes the build again
-                state.save_result(result)
-    return result
+def begin(ask: Ask, state: TaskState, task: Task, tools: Tools) -> Union[Job, BuildResult]:
+    """A job that was started, or what a dry run told: all that is not needed for the wait."""
+    request = ask()
+    if request.options.dry_run:
+        return dry_run(request, task, state, tools)
+    sweep(tools.session, task.hub, tools.config, tools.engine, tools.registry)
+    job = found_again(state, tools) or prepared(request, state, task, tools)
+    tools.engine.start(job)
+    return job
+
+
+def build(job: Job, task: Task, state: TaskState, tools: Tools) -> BuildResult:
+    """Wait for its end, and publish what came of it."""
+    with cancelling(tools.engine, job, KOJID_ENDS):
+        mend = partial(mend_log, job.plan, tools)
+        outcomes = list(follow(job, tools.engine, tools.logs, mend))
+    ended = succeeded(outcomes, job.plan)
+    return publish(job.plan, ended, task, tools, state)
 
 
 def mend_log(plan: BuildPlan, tools: Tools, outcome: Outcome) -> None:

@@ -20,12 +20,12 @@ from koji_containerbuild.config import MailConfig
 from koji_containerbuild.contract.plan import BuildPlan
 from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.contract.tasks import TASK_LOG, BuildResult
-from koji_containerbuild.errors import ContainerBuildError
+from koji_containerbuild.errors import BadRequest, ContainerBuildError
 from koji_containerbuild.koji_api.lookups import CANCELED, Lookups
 from koji_containerbuild.koji_api.metadata import clean
 from koji_containerbuild.rules.pullspec import Pullspec
 from koji_containerbuild.tasks.ends import told_to_end
-from koji_containerbuild.tasks.tools import Task, Tools
+from koji_containerbuild.tasks.tools import Ask, Task, Tools
 
 SUCCEEDED, FAILED, CANCELLED = "Succeeded", "Failed", "Canceled"  # as the old system wrote them
 TIMEOUT = 20.0  # seconds, for each answer of the mail server
@@ -43,18 +43,30 @@ class Told:
 
 
 @contextmanager
-def telling(request: BuildRequest, task: Task, tools: Tools) -> Iterator[Told]:
-    """Sends one mail when the body ends for good, whichever way, if the site wants mail."""
+def telling(ask: Ask, task: Task, tools: Tools) -> Iterator[Told]:
+    """Sends one mail when the body ends for good, whichever way, if the site wants mail.
+
+    A request that nobody can read, and a dry run, are told to the one who asks, and to nobody else.
+    """
     told = Told()
     try:
         yield told
     except BaseException as error:
-        status = _status(error, task, tools) if tools.config.mail.host else ""
-        if status:
-            _tell(status, str(error), _Build(request, task, told), tools)
+        if tools.config.mail.host:
+            _tell_of_error(error, ask, task, told, tools)
         raise
-    if tools.config.mail.host:
-        _tell(SUCCEEDED, "", _Build(request, task, told), tools)
+    if tools.config.mail.host and told.result:
+        _tell(SUCCEEDED, "", _Build(ask(), task, told), tools)
+
+
+def _tell_of_error(error: BaseException, ask: Ask, task: Task, told: Told, tools: Tools) -> None:
+    try:
+        request = ask()
+    except BadRequest:
+        return
+    status = "" if request.options.dry_run else _status(error, task, tools)
+    if status:
+        _tell(status, str(error), _Build(request, task, told), tools)
 
 
 def _status(error: BaseException, task: Task, tools: Tools) -> str:

@@ -11,7 +11,7 @@ from typing import Optional
 from koji_containerbuild.config import Config
 from koji_containerbuild.contract.plan import BuildPlan, Download, RepoFile
 from koji_containerbuild.contract.request import BuildRequest
-from koji_containerbuild.engines.base import Job, running
+from koji_containerbuild.engines.base import Job
 from koji_containerbuild.errors import BadRequest
 from koji_containerbuild.koji_api.archives import Archive
 from koji_containerbuild.rules import tags
@@ -106,8 +106,8 @@ def build_alone(plan: BuildPlan, place: Place, logs: Logs) -> Built:
     near = place.work / "checkout"
     job = replace(job, near=near if near.is_dir() else None)
     try:
-        with running(place.engine, job):
-            outcomes = succeeded(list(follow(job, place.engine, logs)), plan)
+        place.engine.start(job)
+        outcomes = succeeded(list(follow(job, place.engine, logs)), plan)
     except BaseException:
         place.engine.cancel(job.name)
         raise

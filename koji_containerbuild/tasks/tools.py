@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from koji_containerbuild.config import Config
+from koji_containerbuild.contract.request import BuildRequest
 from koji_containerbuild.engines.base import Engine
 from koji_containerbuild.koji_api.session import Session
 from koji_containerbuild.koji_api.task_logs import TaskLogs
 from koji_containerbuild.registry.client import Registry
+
+T = TypeVar("T")
+
+# What the task is to do. Raises BadRequest for what nobody can read. It is asked for where it is
+# needed, and not kept for as long as the build runs.
+Ask = Callable[[], BuildRequest]
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,13 @@ class Place:
     read_url: Callable[[str, Sequence[str]], str]
 
 
+class Aside(Protocol):
+    """Where work is done that should leave nothing in the memory of a task that waits."""
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """What the work returns or raises. What else it changes in memory may be lost."""
+
+
 @dataclass(frozen=True)
 class Tools(Place):
     """The outside world of a task."""
@@ -64,3 +78,4 @@ class Tools(Place):
     session: Session
     kojid: Kojid
     sleep: Callable[[float], None]  # seconds
+    aside: Aside

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines.base import Engine, Job, running
+from koji_containerbuild.engines.base import Engine, Job, cancelling
 from koji_containerbuild.engines.binfmt import emulated
 from koji_containerbuild.engines.kubernetes import KubernetesEngine
 from koji_containerbuild.engines.local import LocalEngine
@@ -327,7 +327,8 @@ def test_leaving_by_an_error_ends_the_job_but_being_told_to_end_does_not(
     engine: Engine, error: type[BaseException], ends_the_job: bool, tmp_path: Path
 ):
     one = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
-    with contextlib.suppress(error), running(engine, one):
+    engine.start(one)
+    with contextlib.suppress(error), cancelling(engine, one):
         begun(engine, one)
         raise error
     (tmp_path / "go").touch() if not ends_the_job else None

@@ -26,6 +26,8 @@ class FakeKojiSession:
 
     def __init__(self, version: str = "1.35.0") -> None:
         self.version = version
+        self.callnum = 0  # koji's own count of the session's calls
+        self.connections = 1
         self.arches = "x86_64"
         self.tag_extra: dict[str, Any] = {}
         self.locked = False
@@ -47,6 +49,10 @@ class FakeKojiSession:
         self.may_import = True
         self.full = ""  # folders that begin so take no files
         self.host = SimpleNamespace(tagBuild=self._tag_build)
+
+    def new_session(self) -> None:
+        """A connection that is shared with nobody."""
+        self.connections += 1
 
     def __getattribute__(self, name: str) -> Any:
         value = object.__getattribute__(self, name)

@@ -165,8 +165,9 @@ class Site:
             clock=lambda: 1_700_000_000.0,
             read_url=lambda url, allowed: self.read[url],
             sleep=self.sleep,
+            aside=lambda work: work(),
         )
-        return run_build(request, task, state, tools).answer()
+        return run_build(lambda: request, task, state, tools).answer()
 
     def tags(self) -> set[str]:
         return {tag for repo, tag in self.fake.tags if repo == "fedora/web"}

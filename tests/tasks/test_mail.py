@@ -54,7 +54,7 @@ class Site:
         tools = SimpleNamespace(
             config=Config(mail=self.mail), session=self.hub, logs=self, clock=lambda: 1.7e9
         )
-        with telling(REQUEST, TASK, cast(Tools, tools)) as told:
+        with telling(lambda: REQUEST, TASK, cast(Tools, tools)) as told:
             told.plan = PLAN if planned else None
             if error:
                 raise error
