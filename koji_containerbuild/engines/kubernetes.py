@@ -89,7 +89,8 @@ class _Jobs(ClusterObjects):
                 continue
             if condition.get("type") == "Complete":
                 return "ended"
-            if condition.get("type") == "Failed":
+            # The first of them comes at once, since 1.31; Failed when all pods have ended.
+            if condition.get("type") in ("FailureTarget", "Failed"):
                 if condition.get("reason") == "DeadlineExceeded":
                     return "deadline"
                 return "cancelled" if _told(found) else "ended"

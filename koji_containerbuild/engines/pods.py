@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Optional
 
 from koji_containerbuild.contract.outcome import Failure, Outcome
@@ -304,9 +305,8 @@ class _Followed:
         state = "cancelled" if self._runs.told_to_end() else self._runs.state(arch.name, ASK)
         if state == "cancelled":
             yield self._outcome(arch, outcome or _cancelled(arch.name))
-        elif state == "deadline":
-            late = Pod(pod.name, pod.uid, ended=True, reason=DEADLINE)
-            yield self._failed(arch, late)
+        elif state == "deadline" or pod.reason == DEADLINE:  # which may have left word of SIGTERM
+            yield self._failed(arch, replace(pod, reason=DEADLINE))
         elif outcome or pod.lost or self._left_behind(arch):
             gone = pod if pod.lost else Pod(pod.name, pod.uid, ended=True, reason=GONE)
             if self._runs.again(arch.name, ASK):

@@ -252,6 +252,22 @@ def test_a_build_that_is_deleted_is_begun_again_as_often_as_the_site_says(
     assert failure and "was deleted" in failure.cause
 
 
+def test_a_build_that_takes_too_long_for_the_cluster_is_not_built_again(
+    fake_openshift: FakeOpenShift, engines: Engines
+):
+    """Its program is asked to end, and says that it was told so; the Build knows no deadline."""
+    engine, notes = engines(), []
+    engine.start(waits())
+    for news in engine.follow(waits(), BEAT):
+        if news.log:
+            fake_openshift.node.end_with("x86_64", reason="DeadlineExceeded", message="Too long")
+        notes += [news.note] if news.note else []
+        if news.outcome:
+            failure = news.outcome.failure
+    assert failure and "took too long" in failure.cause and "DeadlineExceeded" in failure.cause
+    assert (notes, len(builds(fake_openshift))) == ([], 1)
+
+
 def test_a_quota_is_told_in_the_clusters_words(fake_openshift: FakeOpenShift, engines: Engines):
     fake_openshift.node.trouble = QUOTA
     engine = engines(start_seconds=4)

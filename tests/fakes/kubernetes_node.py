@@ -115,11 +115,15 @@ class Node:
             self._leave(self.pod_of(arch))
 
     def end_with(self, arch: str, **status: Any) -> None:
-        """As a kubelet ends a pod: its process is killed, and this is why."""
+        """As the kernel or a kubelet ends a pod, and this is why. A kubelet asks first."""
         with self._store.changed:
             pod = self.pod_of(arch)
             pod["why"] = status
-            self._processes[pod["metadata"]["name"]].kill()
+            process = self._processes[pod["metadata"]["name"]]
+            if "container" in status:
+                process.kill()
+            else:
+                process.terminate()
 
     def lose(self, arch: str) -> None:
         """Its node does not answer, and its controller has noticed."""
@@ -149,12 +153,12 @@ class Node:
                     threading.Thread(target=self._run, args=(name,), daemon=True).start()
 
     def exceed_deadline(self, arch: str) -> None:
-        """The Job's controller deletes its pods."""
+        """The Job's controller deletes its pods; the Job has failed when they are gone."""
         with self._store.changed:
             pod = self.pod_of(arch)
             job = self._store.of("jobs")[pod["metadata"]["ownerReferences"][0]["name"]]
-            failed = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}
-            job["status"] = {"conditions": [failed]}
+            target = {"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded"}
+            job["status"] = {"conditions": [target]}
             self._store.put("jobs", job)
             self._leave(pod)
 
@@ -245,8 +249,12 @@ class Node:
         self._store.put("pods", pod, "DELETED")
         for owner in pod["metadata"]["ownerReferences"]:
             job = self._store.of("jobs").get(owner["name"])
+            conditions = job["status"]["conditions"] if job and "status" in job else []
+            if job and conditions and conditions[0]["type"] == "FailureTarget":
+                conditions.append({**conditions[0], "type": "Failed"})
+                self._store.put("jobs", job)
             active = job and job["metadata"]["uid"] == owner["uid"] and job["spec"]["parallelism"]
-            if job and active and not job.get("status", {}).get("conditions"):
+            if job and active and not conditions:
                 self._make_pod(job)
 
     # -- kubelet
