@@ -14,7 +14,17 @@ from koji_containerbuild.contract.codec import NotThisRecord
 from koji_containerbuild.contract.outcome import Failure, Outcome
 
 QUIET = ("", "ContainerCreating", "PodInitializing")  # waiting for these is nothing to tell
-LOST = ("Evicted", "NodeLost", "Shutdown", "Terminated", "NodeShutdown", "Preempting", "Preempted")
+LOST = (
+    "Evicted",
+    "NodeLost",
+    "Shutdown",
+    "Terminated",
+    "NodeShutdown",
+    "Preempting",
+    "Preempted",
+    "ContainerStatusUnknown",  # its node was away, and has forgotten it
+)
+CANNOT_RUN = ("StartError", "ContainerCannotRun")  # of the program: it is not in the image
 GONE = "Deleted"  # ours: the pod is not there any more
 DEADLINE = "DeadlineExceeded"
 OOM = "OOMKilled"
@@ -39,7 +49,8 @@ class Pod:
     @property
     def lost(self) -> bool:
         """Whether it was the cluster that has ended it, and another try may do better."""
-        return self.reason in LOST or self.reason == GONE
+        refused = self.ended and not self.started and self.reason != DEADLINE  # by its node
+        return self.reason in LOST or self.reason == GONE or refused
 
     def outcome(self, arch: str) -> Optional[Outcome]:
         """As the program left it; it may not know that one of its own was killed. None: no word."""
@@ -128,6 +139,15 @@ def failure(pod: Pod, tail: Sequence[str]) -> Failure:
         )
     if pod.lost:
         return Failure("build", lost(pod), "Build again.", last_lines=last)
+    if pod.message:  # not of the program: it left no outcome
+        said += f" {_one_line(pod.message)}"
+    if pod.reason in CANNOT_RUN:
+        return Failure(
+            "start",
+            f"The cluster could not run the buildroot program ({pod.reason}).{said}",
+            "An admin should look at the image of the buildroot.",
+            last_lines=last,
+        )
     return Failure(
         "build",
         "The buildroot program ended without a word.",
@@ -141,7 +161,8 @@ def lost(pod: Pod) -> str:
     if pod.reason == GONE:
         return f"The build's pod {pod.name} was deleted."
     said = f": {pod.words}" if pod.words else ""
-    return f"The cluster has lost the build ({pod.reason}){said.rstrip('.')}."
+    what = "lost the build" if pod.started else "not taken the build"
+    return f"The cluster has {what} ({pod.reason or 'Failed'}){said.rstrip('.')}."
 
 
 def busy(pod: Mapping[str, Any]) -> bool:

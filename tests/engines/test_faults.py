@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines import api, objects, pods, streams
+from koji_containerbuild.engines import api, objects, pod_state, pods, streams
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.clusters import Clusters
@@ -633,18 +633,27 @@ LOSSES: dict[str, Callable[[FakeKubernetes], None]] = {
     "evicted": lambda fake: fake.node.end_with("x86_64", **EVICTED),
     "pod deleted": lambda fake: fake.node.delete_pod("x86_64"),
     "node lost": lambda fake: fake.node.lose("x86_64"),
+    "node gone": lambda fake: fake.node.leave_behind("x86_64"),
+    "forgotten": lambda fake: fake.node.end_with("x86_64", container="ContainerStatusUnknown"),
 }
 TOLD = {
     "evicted": "(Evicted): The node was low on resource: memory",
     "pod deleted": "was deleted",
     "node lost": "(NodeLost): Node node-1",
+    "node gone": "was deleted",
+    "forgotten": "has lost the build (ContainerStatusUnknown)",
 }
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_the_cluster_has_lost_is_built_again_and_told(
-    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, loss: str, tmp_path: Path
+    engine: KubernetesEngine,
+    fake_kubernetes: FakeKubernetes,
+    loss: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(pods, "LEAVING", 2.0)
     again = [["again", str(tmp_path / "mark")]]
     seen = Seen(engine, job(x86_64=again), once(lambda: LOSSES[loss](fake_kubernetes)))
     assert seen.outcomes["x86_64"].report
@@ -676,10 +685,47 @@ def test_a_second_try_that_the_cluster_refuses_at_first_is_made_later(
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_where_the_site_wants_no_second_try_it_is_a_failure(
-    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, loss: str
+    make: Callable[..., KubernetesEngine],
+    fake_kubernetes: FakeKubernetes,
+    loss: str,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(pods, "LEAVING", 2.0)
     seen = Seen(make(retries=0), job(x86_64=STAYS), once(lambda: LOSSES[loss](fake_kubernetes)))
     assert TOLD[loss] in seen.cause
+
+
+NO_ROOM = {"reason": "OutOfcpu", "message": "Pod Node didn't have enough resource: cpu."}
+
+
+def test_what_a_node_has_not_taken_is_begun_again(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.node.refusals = [NO_ROOM]
+    seen = Seen(engine, job(x86_64=[["say", "x"]]))
+    assert (seen.log, bool(seen.outcomes["x86_64"].report)) == (b"x", True)
+    assert seen.notes == [
+        "The cluster has not taken the build (OutOfcpu): "
+        "Pod Node didn't have enough resource: cpu. It is started again."
+    ]
+
+
+def test_what_no_node_takes_is_a_failure_in_the_clusters_words(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.node.refusals = [NO_ROOM, NO_ROOM]
+    seen = Seen(engine, job(x86_64=[["say", "x"]]))
+    assert seen.cause.startswith("The cluster has not taken the build (OutOfcpu): Pod Node")
+
+
+def test_an_image_without_the_program_is_told_in_the_runtimes_words():
+    words = 'failed to create containerd task: exec: "python3": executable file not found in $PATH'
+    ended = {"exitCode": 128, "reason": "StartError", "message": words}
+    status = {"containerStatuses": [{"name": "buildroot", "state": {"terminated": ended}}]}
+    pod = pod_state.read({"metadata": {"name": "p", "uid": "u"}, "status": status}, "buildroot")
+    assert not pod.lost
+    told = pod_state.failure(pod, ())
+    assert told.cause == f"The cluster could not run the buildroot program (StartError). {words}"
 
 
 def test_a_second_try_that_is_lost_is_the_last(

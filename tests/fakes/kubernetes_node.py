@@ -62,6 +62,7 @@ class Node:
         self.trouble = ""
         self.reason = ""  # of the ends of containers; empty: what the exit code says
         self.made = 0  # pods so far
+        self.refusals: list[Object] = []  # of the next pods: their status, for which none starts
         self._cluster = cluster
         self._store = cluster.store
         self._outputs: dict[str, Output] = {}
@@ -135,6 +136,13 @@ class Node:
             )
             self._store.put("pods", pod)
 
+    def leave_behind(self, arch: str) -> None:
+        """Its node is gone: it is deleted, and nobody tells that it has ended."""
+        with self._store.changed:
+            pod = self.pod_of(arch)
+            pod["metadata"]["deletionTimestamp"] = _now()
+            self._store.put("pods", pod)
+
     def wait_longer(self, arch: str, reason: str, message: str) -> None:
         """Its container is still not there, and this is why."""
         with self._store.changed:
@@ -199,6 +207,10 @@ class Node:
     def begin(self, pod: Object) -> None:
         """A pod that has been created begins, or shows what keeps it from that."""
         name = pod["metadata"]["name"]
+        if self.refusals:
+            pod["status"] = {"phase": "Failed", **self.refusals.pop()}
+            self._store.put("pods", pod)
+            return
         if self.trouble:
             status = copy.deepcopy(TROUBLES[self.trouble])
             for each in status.get("containerStatuses", ()):
