@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Optional
 
-from koji_containerbuild.contract.codec import from_json, to_json
+from koji_containerbuild.contract.codec import NotThisRecord, from_json, to_json
 
 LIMIT = 4096  # bytes: a Kubernetes termination message
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:
-        """Raises codec.NotThisRecord."""
-        return from_json(cls, text)
+        """Raises codec.NotThisRecord, also for what is no end of a build."""
+        found = from_json(cls, text)
+        if bool(found.report) == bool(found.failure):
+            raise NotThisRecord("Outcome has not exactly one of report and failure")
+        digests = [found.image, found.report] if found.report else []
+        if not all(map(_DIGEST.fullmatch, [*digests, *filter(None, [found.log])])):
+            raise NotThisRecord("Outcome has a digest that is none")
+        return found
 
 
 def _shorter(failure: Failure) -> Failure:

@@ -143,3 +143,22 @@ def test_the_last_of_the_last_lines_are_kept_longest():
     kept = Outcome.from_json(Outcome("x", failure=Failure("b", "c", last_lines=lines)).to_json())
     assert kept.failure and kept.failure.last_lines.endswith("line 4999")
     assert len(kept.to_json().encode()) > 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"arch": "x86_64"}',
+        '{"arch": "x86_64", "cancelled": true}',
+        '{"arch": "x86_64", "image": "sha256:%s", "report": "../../evil"}' % (64 * "1"),
+        '{"arch": "x86_64", "report": "sha256:%s"}' % (64 * "1"),
+        '{"arch": "x86_64", "image": "latest", "report": "sha256:%s"}' % (64 * "1"),
+        '{"arch": "x86_64", "failure": {"stage": "b", "cause": "c"}, "log": "latest"}',
+        '{"arch": "x86_64", "failure": {"stage": "b", "cause": "c"}, "report": "sha256:%s"}'
+        % (64 * "1"),
+    ],
+)
+def test_what_is_no_end_of_a_build_is_no_outcome(text):
+    """Its digests become names in the registry: without one, that would be the tag `latest`."""
+    with pytest.raises(NotThisRecord, match="^Outcome has"):
+        Outcome.from_json(text)

@@ -151,7 +151,7 @@ def test_where_all_are_full_the_user_is_told_and_the_build_begins_when_there_is_
             assert len(site.two.asked) <= asked + 4  # it does not ask again and again
             (tmp_path / "go").touch()
     assert [n.note for n in seen if n.note] == ["It waits for room in the cluster two (1 at once)."]
-    assert [n.outcome.report for n in seen if n.outcome] == ["sha256:report"]
+    assert [n.outcome.report for n in seen if n.outcome] == ["sha256:" + 64 * "2"]
     assert b"".join(n.log for n in seen) == b"at last"
 
 
@@ -396,7 +396,7 @@ def test_of_two_that_begin_at_the_same_moment_one_waits(site: Site, tmp_path: Pa
         (tmp_path / each.name).touch()
     news = list(engine.follow(slow, BEAT))
     assert [n.note for n in news if n.note] == ["It waits for room in the cluster two (1 at once)."]
-    assert [n.outcome.report for n in news if n.outcome] == ["sha256:report"]
+    assert [n.outcome.report for n in news if n.outcome] == ["sha256:" + 64 * "2"]
 
 
 def test_when_there_is_room_for_one_only_one_of_those_who_wait_begins(site: Site, tmp_path: Path):
