@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 MOST = 7_500  # bytes of log in a frame: escaped it may be twice as long, and is cut at 16 KiB
 LONGEST = 64 * 1024  # bytes of a line that is no frame; it is cut there
@@ -141,3 +143,35 @@ class Unframer:
         self.complete = self.complete or sign == b"="
         self.seconds = int(when, 16) if when else self.seconds
         return Read(tuple(piece for piece in pieces if piece.data), tuple(foreign))
+
+
+class Foreign:
+    """Lines of a log that are no frames: which of them are new, as each connection begins with
+    what the one before it may have brought.
+    """
+
+    def __init__(self) -> None:
+        self._told: deque[tuple[int, float]] = deque(maxlen=1000)  # hash, and not written after
+        self._again: Counter[int] = Counter()
+
+    def come_again(self, begin: float) -> None:
+        """A connection brings what was written from `begin` on, in seconds since 1970."""
+        self._again = Counter(line for line, when in self._told if when >= begin)
+
+    def new(self, lines: Sequence[bytes], seconds: float, framed: bool) -> tuple[bytes, ...]:
+        """Those that were not told. `seconds`: of the last frame, `framed`: it came with them."""
+        if framed:  # and with it an end to what is older
+            self._told = deque(
+                [(line, min(when, seconds)) for line, when in self._told], self._told.maxlen
+            )
+        new = []
+        for line in lines:
+            key = hash(line)
+            if self._again[key]:
+                self._again[key] -= 1
+            else:
+                new.append(line)
+                self._told.append((key, inf))
+        if framed:  # of what came before, nothing comes any more
+            self._again.clear()
+        return tuple(new)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from koji_containerbuild.contract.frames import Read, Unframer
+from koji_containerbuild.contract.frames import Foreign, Read, Unframer
 from koji_containerbuild.engines.api import Api, ApiError, Stream
 from koji_containerbuild.errors import ServiceError
 
@@ -27,6 +27,7 @@ HUNG = 30.0  # seconds after which a connection is given up that brings nothing 
 LONGEST_LINE = 8 * 1024 * 1024  # bytes of an object
 GONE = 410  # HTTP: what was missed is not known any more
 LATE = 4  # connections after a container's end: its runtime may be slow to write the last lines
+LATE_WAIT = 0.5  # seconds between these
 UNREADABLE = 30.0  # seconds that a cluster may refuse the log of a container that has ended
 
 
@@ -224,7 +225,7 @@ class Log(Reader):
         self._container_ended = threading.Event()
         self._heard = 0.0  # when the last bytes came, or a connection began
         self._refused = False
-        self._foreign = self._skip = 0  # lines that are no frames: told, and to be left out
+        self._foreign = Foreign()
 
     def stop(self) -> None:
         super().stop()
@@ -287,33 +288,33 @@ class Log(Reader):
 
     def _params(self) -> dict[str, str]:
         params = {"container": self._container, "follow": "true"}
-        self._skip = 0 if self._unframer.seconds else self._foreign  # from the start again
+        begin = self._unframer.seconds - 1
+        self._foreign.come_again(begin)
         if self._unframer.seconds:
-            since = datetime.fromtimestamp(self._unframer.seconds - 1, timezone.utc)
+            since = datetime.fromtimestamp(begin, timezone.utc)
             params["sinceTime"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
         return params
 
     def _feed(self, block: bytes) -> None:
         if block:
-            self._wait = FIRST_WAIT
             self._say(self._unframer.feed(block))
         elif self._refused:
             self._refused = False
             self._put(Health())
 
     def _say(self, read: Read) -> None:
-        foreign = read.foreign[self._skip :]
-        self._skip -= len(read.foreign) - len(foreign)
-        self._foreign += len(foreign)
+        foreign = self._foreign.new(read.foreign, self._unframer.seconds, bool(read.pieces))
         if read.pieces or foreign:
+            self._wait = FIRST_WAIT
             self._put(Said(Read(read.pieces, foreign), self._unframer.lost))
 
     def _pause(self) -> None:
-        """The container's end cuts it short: most often that is why the connection ended."""
+        """The container's end cuts it short: most often that is why the connection ended. After
+        that it is for the runtime, which may still be writing.
+        """
         self._forgive()
-        if not self._container_ended.wait(self._wait):
+        if self._container_ended.is_set():
+            self._stop_now.wait(max(self._wait, LATE_WAIT))
             self._wait = min(2 * self._wait, LONGEST_WAIT)
-        elif self._wait > FIRST_WAIT:
-            super()._pause()
-        else:
-            self._wait = 2 * FIRST_WAIT
+        elif not self._container_ended.wait(self._wait):
+            self._wait = min(2 * self._wait, LONGEST_WAIT)

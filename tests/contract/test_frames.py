@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koji_containerbuild.contract.frames import LONGEST, MOST, Framer, Piece, Read, Unframer
+from koji_containerbuild.contract.frames import (
+    LONGEST,
+    MOST,
+    Foreign,
+    Framer,
+    Piece,
+    Read,
+    Unframer,
+)
 
 # What a runtime, a shell or a terminal might take for something else.
 BITS = st.sampled_from(
@@ -198,3 +206,21 @@ def test_many_lines_cost_little():
     end = time.process_time()
     assert got == log
     assert between - begin < 1.5 and end - between < 1.5
+
+
+def test_lines_past_the_log_are_told_once_over_connections():
+    foreign = Foreign()
+    foreign.come_again(-1)
+    assert foreign.new([b"a", b"b", b"b"], 0, False) == (b"a", b"b", b"b")
+    foreign.come_again(-1)  # from the start
+    assert foreign.new([b"a", b"b"], 0, False) == ()
+    assert foreign.new([b"b", b"b", b"c"], 100, True) == (b"b", b"c")
+    foreign.come_again(99)
+    assert foreign.new([b"b", b"c"], 110, True) == ()
+    foreign.come_again(109)  # not b any more; c was written at 110 or before
+    assert foreign.new([b"c"], 120, True) == ()
+    assert foreign.new([b"c"], 121, True) == (b"c",)
+    foreign.come_again(200)
+    assert foreign.new([b"c"], 201, True) == ()
+    foreign.come_again(300)
+    assert foreign.new([b"c"], 301, True) == (b"c",)

@@ -749,6 +749,37 @@ def test_a_program_that_ends_without_a_word_leaves_its_last_lines(engine: Kubern
     assert seen.log == b"libfoo.so: cannot open\n"
 
 
+def test_last_words_past_the_log_are_told_once_and_waited_for(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    """The runtime may be late with them; each connection begins with those of the last second."""
+    asked: list[float] = []
+
+    def note(what: str, name: str) -> None:
+        if what == "GET pods/log":
+            asked.append(time.monotonic())
+
+    fake_kubernetes.refuse = note
+    words = ["shout", "libfoo.so: cannot open\n"]
+    seen = Seen(engine, job(x86_64=[["say", "x\n"], words, words, ["crash"]]))
+    assert seen.log == b"x\n" + 2 * b"libfoo.so: cannot open\n"
+    failure = seen.outcomes["x86_64"].failure
+    assert failure and failure.last_lines == "libfoo.so: cannot open\nlibfoo.so: cannot open"
+    assert 1.0 < asked[-1] - asked[0]
+
+
+def test_words_past_the_log_are_told_once_when_connections_break(
+    engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.cut_logs_after = 0.3
+    warning = ["shout", "warning\n"]
+    script = [["talk", 30, 1], warning, ["talk", 30, 1], warning, ["talk", 30, 1]]
+    seen = Seen(engine, job(x86_64=script))
+    assert fake_kubernetes.asked.count("GET pods/log") > 4
+    assert seen.log.count(b"warning\n") == 2
+    assert seen.log.count(b"line 29\n") == 3
+
+
 # -- starting and ending by others
 
 
