@@ -98,12 +98,25 @@ def test_clusters_are_kept_in_their_order(tmp_path: Path):
         ("[builder]\nengine = clusters\n", "is 'clusters', and there is none. Add a section"),
         (CLUSTER + "imge = x\n", r"unknown key 'imge' in \[cluster one\]. Did you mean 'image'"),
         (
-            CLUSTER.replace("arches =", "build_config = x\narches = s390x")
+            CLUSTER.replace("arches =", "build_config = x\narches = s390x").replace("image", "#")
             + "engine = openshift\n",
             r"build_config is 'x' in \[cluster one\]. Write \{arch\}",
         ),
         (CLUSTER.replace("arches", "#"), r"there is no arches in \[cluster one\]"),
-        (CLUSTER.replace("https", "http"), "url is 'http://one:6443' .* It begins with https"),
+        (
+            CLUSTER.replace("https", "http"),
+            r"url does not begin with https:// in \[cluster one\]. Write https",
+        ),
+        *(
+            (CLUSTER.replace("one:6443", url), r"url is not https://HOST:PORT in \[cluster one\]")
+            for url in ("", ":6443", "h:64x3", "h:99999", "h:0", "u:s3cr3t@h", "h/k8s/c", "h/?a=b")
+        ),
+        (CLUSTER + CLUSTER.replace(" one", "  one"), r"there are two \[cluster one\]"),
+        (CLUSTER + "engine = openshift\n", "image has no effect with engine = openshift"),
+        (
+            CLUSTER.replace("image", "#") + "engine = openshift\nmemory_limit = 2Gi\n",
+            "memory_limit has no effect",
+        ),
         (CLUSTER.replace("token", "#"), "there is no credential .* Set token_file, or"),
         (CLUSTER + "cert_file = /x\n", "there is no credential"),
         (CLUSTER.replace(" one", " One"), "'One' is no name"),
@@ -115,8 +128,9 @@ def test_clusters_are_kept_in_their_order(tmp_path: Path):
     ],
 )
 def test_a_mistake_about_a_cluster_is_named(tmp_path: Path, text: str, words: str):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as caught:
         read(tmp_path, text)
+    assert "s3cr3t" not in str(caught.value)
 
 
 @given(data=st.binary() | st.text(st.characters(exclude_categories=("Cs",))).map(str.encode))

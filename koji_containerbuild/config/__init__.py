@@ -211,7 +211,10 @@ def load(path: Path) -> Config:
         elif name == "equal_labels":
             read[name] = {key: _group(key, text, path) for key, text in given.items()}
         elif name.startswith("cluster "):
-            read["clusters"][name[8:].strip()] = section(ClusterConfig, given, path, name)
+            cluster = name[8:].strip()
+            if cluster in read["clusters"]:
+                raise ConfigError(f"{path}: there are two [cluster {cluster}].", do="Rename one.")
+            read["clusters"][cluster] = section(ClusterConfig, given, path, name)
         elif name in hints:
             read[name] = section(hints[name], given, path, name)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal, Optional
+from urllib.parse import urlsplit
 
 from koji_containerbuild.config.ini import Positive
 
@@ -47,7 +48,7 @@ def wrong_of(name: str, cluster: ClusterConfig) -> Optional[tuple[str, str]]:
     missing = [key for key in needed if not getattr(cluster, key)]
     if missing:
         return f"there is no {missing[0]}", "Set it."
-    wrong = _wrong_access(cluster)
+    wrong = _wrong_access(cluster) or _without_effect(cluster)
     if wrong:
         return wrong
     if cluster.arches[1:] and "{arch}" not in cluster.build_config:
@@ -61,7 +62,9 @@ def wrong_of(name: str, cluster: ClusterConfig) -> Optional[tuple[str, str]]:
 
 def _wrong_access(cluster: ClusterConfig) -> Optional[tuple[str, str]]:
     if not cluster.url.startswith("https://"):
-        return f"url is '{cluster.url}'", "It begins with https://: we send a password there."
+        return "url does not begin with https://", "Write https://HOST:PORT: we send a token there."
+    if not _is_host(cluster.url):  # and is not cited: it may have a password
+        return "url is not https://HOST:PORT", "Write no user, path or query."
     if bool(cluster.cert_file) != bool(cluster.key_file) or not (
         cluster.token_file or cluster.cert_file
     ):
@@ -69,7 +72,30 @@ def _wrong_access(cluster: ClusterConfig) -> Optional[tuple[str, str]]:
     return None
 
 
+def _without_effect(cluster: ClusterConfig) -> Optional[tuple[str, str]]:
+    for key in _NOT_FOR_OPENSHIFT if cluster.engine == "openshift" else ():
+        if getattr(cluster, key) != getattr(ClusterConfig, key):
+            return f"{key} has no effect with engine = openshift", "Set it in the BuildConfig."
+    return None
+
+
+def _is_host(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        port = parts.port  # raises ValueError for what is none
+    except ValueError:
+        return False
+    plain = parts.netloc == parts.netloc.strip() and "@" not in parts.netloc and port != 0
+    return bool(plain and parts.hostname and parts.path in ("", "/")) and not (
+        parts.query or parts.fragment
+    )
+
+
 _OF_ENGINE = {"kubernetes": ("image",), "openshift": ("build_config",)}
+_NOT_FOR_OPENSHIFT = (
+    *("image", "pull_policy", "node_selector", "tolerations", "cpu", "memory", "memory_limit"),
+    *("service_account", "registry_secret", "config_map", "ca_config_map"),
+)
 _LISTS = (
     ("node_selector", r"[^=:]+=[^=:]*", "LABEL=VALUE"),
     (

@@ -174,8 +174,9 @@ class Api:
     def _unreachable(self, error: Exception) -> ApiError:
         """Any other error than these may repeat what it did not like: a header with a token."""
         words = (str(error) if isinstance(error, _BROKEN) else "") or type(error).__name__
+        place = self._url.netloc.rpartition("@")[2]
         return ApiError(
-            f"The cluster {self.name} ({self._url.netloc}) cannot be reached: {words}.",
+            f"The cluster {self.name} ({place}) cannot be reached: {words}.",
             do="An admin should look whether it is up, and at url and ca_file of its section.",
         )
 
