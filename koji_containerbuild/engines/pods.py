@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Optional
 
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.api import ApiError
@@ -33,6 +33,7 @@ OVERDUE = 30.0  # seconds between a log's end and its pod's, after which we look
 LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
 BACK_OFF = "ImagePullBackOff"  # why, was said before
 HINDRANCES = ("BackOff", "ErrImageNeverPull", "NetworkNotReady")  # events that are no `Failed…`
+AGAIN = 2.0  # seconds between two questions
 ASK = 5.0  # seconds for a question about a build that has ended
 
 
@@ -109,7 +110,7 @@ class _Followed:
             elif item.reader is arch.log and isinstance(item.what, Health):
                 arch.note_log(item.what)
             elif item.reader is arch.events and isinstance(item.what, Change):
-                yield from self._event(arch, item.what.found)
+                yield from self._events(arch, item.what)
 
     # -- the cluster itself
 
@@ -188,15 +189,16 @@ class _Followed:
             arch.log_ended, arch.log_ended_at = True, time.monotonic()
         arch.log_broken = arch.log_broken or said.broken
 
-    def _event(self, arch: ArchState, event: Mapping[str, Any]) -> Iterator[News]:
+    def _events(self, arch: ArchState, change: Change) -> Iterator[News]:
         """Of the object that gives no sign: its failures are for the user, other warnings not."""
-        reason = str(event.get("reason"))
-        if event.get("type") == "Warning" and ("Fail" in reason or reason in HINDRANCES):
+        for event in change.all or (change.found,):
+            reason = str(event.get("reason"))
+            if event.get("type") != "Warning" or not ("Fail" in reason or reason in HINDRANCES):
+                continue
             message = " ".join(str(event.get("message")).split())[:1000]
-            if arch.trouble and message.startswith("Error: "):
-                return  # no more than the name of what was told before
-            arch.trouble = f"{reason}: {message}"
-            yield from self._note(arch, reason, arch.trouble)
+            if not arch.trouble or not message.startswith("Error: "):  # the name of it, again
+                arch.trouble = f"{reason}: {message}"
+                yield from self._note(arch, reason, arch.trouble)
 
     def _note(self, arch: ArchState, key: str, note: str) -> Iterator[News]:
         """Once for each kind of trouble."""
@@ -243,17 +245,17 @@ class _Followed:
 
     def _look_at_events(self, arch: ArchState) -> Iterator[News]:
         """Of the pod, or of what should make one."""
-        if arch.pod:
-            name = arch.pod.name
-        else:
-            name = self._runs.owner(arch.name)
+        name = arch.pod.name if arch.pod else self._runs.owner(arch.name)
         key = f"events of {name}"
-        if key in arch.told:
+        if key in arch.told or time.monotonic() < arch.ask_at:
             return
         try:
             state = "runs" if arch.pod else self._runs.state(arch.name, ASK)
-        except ServiceError:
-            return  # the watch tells of a cluster that is away
+        except ServiceError as error:
+            arch.ask_at = time.monotonic() + AGAIN
+            if isinstance(error, ApiError) and error.status:  # else the watch tells
+                yield from self._note(arch, f"state of {name}", str(error))
+            return
         arch.told.add(key)
         if state != "runs":
             yield from self._over_without_pod(arch, state)
@@ -296,7 +298,7 @@ class _Followed:
             arch.asked_since = arch.asked_since or now
             if now - arch.asked_since > _bearable(error):
                 raise
-            arch.ask_at = now + 2.0
+            arch.ask_at = now + AGAIN
 
     def _without_result(
         self, arch: ArchState, pod: Pod, outcome: Optional[Outcome]

@@ -152,6 +152,7 @@ class Watch(Reader):
         self._seconds = seconds
         self._version = ""  # of the last change; empty: begin with what is there
         self.missed = False  # there were changes that nobody can tell us
+        self._listing = False  # what comes may be of what was there, in the order of names
 
     def _read(self) -> None:
         while not self._stopped:
@@ -167,6 +168,8 @@ class Watch(Reader):
                 self._put(Health(None if error.status == GONE else error))
             except ServiceError as error:  # the token cannot be read
                 self._put(Health(error))
+            if self._listing and self._version:  # cut: older ones than the last may be missing
+                self.missed = True
             self._pause()
 
     def _look(self) -> None:
@@ -174,6 +177,7 @@ class Watch(Reader):
         found = self._api.call("GET", self._path, params=self.select, patience=5.0)
         self._version = str((found.get("metadata") or {}).get("resourceVersion") or "")
         self.missed = False
+        self._put(Health())
         self._put(Change("ALL", all=tuple(found.get("items") or ())))
 
     def _lines(self) -> Iterator[bytes]:
@@ -183,6 +187,7 @@ class Watch(Reader):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(self._seconds)),
         }
+        self._listing = not self._version
         if self._version:
             params["resourceVersion"] = self._version
         parts: list[bytes] = []
@@ -209,6 +214,7 @@ class Watch(Reader):
             raise self._api.refusal(code, found)
         self._wait = FIRST_WAIT
         self._version = version
+        self._listing = self._listing and kind == "ADDED"
         if kind != "BOOKMARK":
             self._put(Change(kind, found))
 

@@ -391,6 +391,24 @@ def test_a_pod_that_is_gone_after_a_missed_watch_is_noticed(
     assert "was deleted" in seen.cause
 
 
+def test_nothing_is_missed_when_the_first_list_of_a_watch_is_cut(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes, tmp_path: Path
+):
+    """It comes in the order of names: what comes later may have changed before."""
+    two = job(aarch64=[["wait", str(tmp_path / "go")], *TALKS], x86_64=[["say", "x\n"]])
+    make().start(two)
+    store = fake_kubernetes.store
+    with store.changed:
+        while not any(pod["status"]["phase"] == "Succeeded" for pod in store.of("pods").values()):
+            assert store.changed.wait(20)
+        store.put("pods", fake_kubernetes.node.pod_of("aarch64"))
+    fake_kubernetes.cut_lists = 1
+    threading.Timer(1.0, (tmp_path / "go").touch).start()
+    seen = Seen(make(), two)
+    assert all(outcome.report for outcome in seen.outcomes.values())
+    assert seen.log == b"x\n" + LINES
+
+
 # -- connections that are taken, and bring nothing
 
 
@@ -581,6 +599,18 @@ def test_a_build_that_starts_late_is_a_build_like_any_other(
 
     seen = Seen(engine, job(x86_64=[["say", "x"]]), a_node_comes)
     assert (seen.log, len(seen.notes), bool(seen.outcomes["x86_64"].report)) == (b"x", 1, True)
+
+
+def test_what_we_may_not_ask_about_a_build_without_pod_is_told_and_asked_seldom(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    fake_kubernetes.node.trouble = "quota"
+    refusal = Refusal(403, "Forbidden", "cannot get resource jobs")
+    fake_kubernetes.refuse = lambda what, name: refusal if what == "GET jobs" else None
+    seen = Seen(make(start_seconds=6), job(x86_64=[]))
+    (note,) = seen.notes
+    assert "cannot get resource jobs" in note
+    assert 1 < fake_kubernetes.asked.count("GET jobs") < 5
 
 
 # -- builds that the cluster ends

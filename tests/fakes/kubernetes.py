@@ -117,6 +117,7 @@ class FakeKubernetes:
         )
         self.refuse: Optional[Callable[[str, str], Optional[Refusal]]] = None
         self.hang = ""  # what is taken, as in `asked`, and never answered
+        self.cut_lists = 0  # watches that break after the first object that there is
         self.mute = False  # watches stay open, and tell nothing
         self._connections: set[socket.socket] = set()
         self._server: Optional[ThreadingHTTPServer] = None
@@ -277,8 +278,11 @@ class _Handler(BaseHTTPRequestHandler):
         if version and version < store.forgotten:
             raise Refusal(410, "Expired", "too old resource version")
         self._begin()
-        for found in () if version else there:
+        for found in () if version else sorted(there, key=lambda one: one["metadata"]["name"]):
             self._event("ADDED", found)
+            if self.cluster.cut_lists:
+                self.cluster.cut_lists -= 1
+                raise OSError
         self._changes(kind, params, version or now)
 
     def _changes(self, kind: str, params: Mapping[str, str], version: int) -> None:
