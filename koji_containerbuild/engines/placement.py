@@ -14,7 +14,7 @@ from typing import Optional, Protocol
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.engines.base import Engine, Job, News
-from koji_containerbuild.engines.pods import AWAY
+from koji_containerbuild.engines.reach import AWAY
 from koji_containerbuild.engines.room import Room
 from koji_containerbuild.engines.streams import Item, Reader
 from koji_containerbuild.errors import ContainerBuildError, ServiceError

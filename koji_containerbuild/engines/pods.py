@@ -19,6 +19,7 @@ from koji_containerbuild.engines.arch_state import ArchState
 from koji_containerbuild.engines.base import News
 from koji_containerbuild.engines.cluster_objects import State
 from koji_containerbuild.engines.pod_state import DEADLINE, GONE, Pod, failure, lost, read
+from koji_containerbuild.engines.reach import SILENT, Reach, bearable
 from koji_containerbuild.engines.runs import Runs
 from koji_containerbuild.engines.streams import Change, Died, Health, Item, Log, Said, Watch
 from koji_containerbuild.errors import ServiceError
@@ -26,9 +27,6 @@ from koji_containerbuild.errors import ServiceError
 WAITING = 16  # items in the queue: at most a megabyte of log
 NO_POD = 2.0  # seconds until we ask why there is none
 SLOW = 10.0  # seconds until we ask why a pod has not started
-SILENT = 3.0  # seconds that a cluster may be away before users are told
-AWAY = 900.0  # seconds that it may be away before it is an error
-DENIED = 60.0  # the same when it says that we may not; right after its start it may do so
 OVERDUE = 30.0  # seconds between a log's end and its pod's, after which we look ourselves
 LEAVING = 60.0  # seconds after which a deleted pod that has not ended never will
 BACK_OFF = "ImagePullBackOff"  # why, was said before
@@ -56,9 +54,7 @@ class _Followed:
         self._items: queue.Queue[Item] = queue.Queue(WAITING)
         self.left = {arch: ArchState(arch) for arch in arches}
         self._watch = self._start_watch()
-        self._away_since = 0.0
-        self._told_away = False
-        self._error = ServiceError("")  # why it is away
+        self._reach = Reach(runs.api.name)
 
     def _start_watch(self, missed: bool = False) -> Watch:
         path = self._runs.api.path("v1", "pods")
@@ -91,7 +87,10 @@ class _Followed:
             yield News()
         else:
             yield from self._read(item)
-        yield from self._health()
+        note = self._reach.note()
+        if note:
+            for name in self.left:
+                yield News(name, note=note)
         for arch in list(self.left.values()):
             yield from self._look_after(arch)
 
@@ -112,32 +111,11 @@ class _Followed:
             elif item.reader is arch.events and isinstance(item.what, Change):
                 yield from self._events(arch, item.what)
 
-    # -- the cluster itself
-
     def _note_health(self, health: Health) -> None:
-        if health.error is None:
-            self._away_since = 0.0
-            return
-        self._away_since = self._away_since or time.monotonic()
-        away = time.monotonic() - self._away_since
-        if away > _bearable(health.error):
-            raise health.error
-        self._error = health.error
-        for arch in self.left.values():
-            arch.cluster_is_away()
-
-    def _health(self) -> Iterator[News]:
-        away = time.monotonic() - self._away_since if self._away_since else 0.0
-        if away > SILENT and not self._told_away:
-            self._told_away = True
-            yield from self._all(f"{self._error.what} Nothing is lost by that; we try again.")
-        elif not away and self._told_away:
-            self._told_away = False
-            yield from self._all(f"The cluster {self._runs.api.name} answers again.")
-
-    def _all(self, note: str) -> Iterator[News]:
-        for arch in self.left:
-            yield News(arch, note=note)
+        self._reach.hear(health)
+        if health.error:
+            for arch in self.left.values():
+                arch.cluster_is_away()
 
     # -- pods
 
@@ -244,9 +222,10 @@ class _Followed:
             )
 
     def _look_at_events(self, arch: ArchState) -> Iterator[News]:
-        """Of the pod, or of what should make one."""
-        name = arch.pod.name if arch.pod else self._runs.owner(arch.name)
-        key = f"events of {name}"
+        """Of the pod, or of what should make one; of that very one: names are used again."""
+        runs, pod = self._runs, arch.pod
+        name, uid = (pod.name, pod.uid) if pod else (runs.owner(arch.name), runs.uid(arch.name))
+        key = f"events of {uid}"
         if key in arch.told or time.monotonic() < arch.ask_at:
             return
         try:
@@ -262,7 +241,7 @@ class _Followed:
             return
         self._stop_events(arch)
         path = self._runs.api.path("v1", "events")
-        select = {"fieldSelector": f"involvedObject.name={name}"}
+        select = {"fieldSelector": f"involvedObject.uid={uid}"}
         arch.events = Watch(self._runs.api, self._items, path, select, self._runs.start_seconds)
         arch.events.start()
 
@@ -296,7 +275,7 @@ class _Followed:
         except ServiceError as error:
             now = time.monotonic()
             arch.asked_since = arch.asked_since or now
-            if now - arch.asked_since > _bearable(error):
+            if now - arch.asked_since > bearable(error):
                 raise
             arch.ask_at = now + AGAIN
 
@@ -338,12 +317,6 @@ class _Followed:
         if arch.events:
             arch.events.stop()
             arch.events = None
-
-
-def _bearable(error: ServiceError) -> float:
-    """Seconds."""
-    status = error.status if isinstance(error, ApiError) else 401  # without: no token
-    return DENIED if status in (401, 403) else AWAY
 
 
 def _cancelled(arch: str) -> Outcome:

@@ -108,14 +108,15 @@ class Runs:
     def arch_of(self, pod: Mapping[str, Any]) -> str:
         """Whose pod it is now; empty: nobody's, or that of a run that is given up."""
         owners = {owner.get("uid") for owner in pod["metadata"].get("ownerReferences") or ()}
-        return next((arch for arch in self._made if self._uid(arch) in owners), "")
-
-    def _uid(self, arch: str) -> str:
-        return str(self._made[arch]["metadata"]["uid"])
+        return next((arch for arch in self._made if self.uid(arch) in owners), "")
 
     def owner(self, arch: str) -> str:
         """Name of the object that makes the pod: while there is none, it has the events."""
         return name_of(self._made[arch])
+
+    def uid(self, arch: str) -> str:
+        """Of that object."""
+        return str(self._made[arch]["metadata"]["uid"])
 
     def told_to_end(self) -> bool:
         """Whether this process has cancelled the job."""
@@ -126,7 +127,7 @@ class Runs:
         if arch in self._given_up:  # it may have been told to end, by us
             return "gone"
         found = self._cluster.get(self.owner(arch), patience)
-        if found is None or found["metadata"]["uid"] != self._uid(arch):
+        if found is None or found["metadata"]["uid"] != self.uid(arch):
             return "gone"
         return self._cluster.end_of(found)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from koji_containerbuild.contract.outcome import Outcome
-from koji_containerbuild.engines import api, objects, pod_state, pods, streams
+from koji_containerbuild.engines import api, objects, pod_state, pods, reach, streams
 from koji_containerbuild.engines.api import ApiError
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.clusters import Clusters
@@ -278,7 +278,7 @@ def test_nothing_is_lost_while_the_cluster_is_away(
     seen = Seen(engine, job(x86_64=TALKS), once(away))
     assert seen.log == LINES
     assert seen.outcomes["x86_64"].report
-    assert len(seen.notes) == (2 if seconds > pods.SILENT + 1 else 0)
+    assert len(seen.notes) == (2 if seconds > reach.SILENT + 1 else 0)
     if seen.notes:
         assert "cannot be reached" in seen.notes[0] and "Nothing is lost" in seen.notes[0]
         assert seen.notes[1] == "The cluster one answers again."
@@ -287,7 +287,7 @@ def test_nothing_is_lost_while_the_cluster_is_away(
 def test_a_cluster_that_stays_away_is_an_error_in_the_end(
     engine: KubernetesEngine, fake_kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pods, "AWAY", 1.0)
+    monkeypatch.setattr(reach, "AWAY", 1.0)
     with pytest.raises(ApiError, match="cannot be reached"):
         Seen(engine, job(x86_64=[["say", "x"], ["wait", "/none"]]), once(fake_kubernetes.down))
 
@@ -586,6 +586,18 @@ def test_why_an_image_cannot_be_pulled_is_the_error_also_after_many_tries(
     seen = Seen(make(start_seconds=4), job(x86_64=[]), back_off)
     assert len(seen.notes) == 1
     assert "within 4 s: ErrImagePull: rpc error: code = NotFound" in seen.cause
+
+
+def test_what_was_said_of_an_earlier_job_of_that_name_is_not_told(
+    make: Callable[..., KubernetesEngine], fake_kubernetes: FakeKubernetes
+):
+    """Events stay for an hour, and a Job that was cancelled is made anew under its name."""
+    fake_kubernetes.node.trouble = "quota"
+    earlier = {"name": objects.Run("kcb-1-1", "x86_64").name, "uid": "earlier"}
+    fake_kubernetes.node._event(earlier, "FailedCreate", "serviceaccount not found")
+    seen = Seen(make(start_seconds=4), job(x86_64=[]))
+    (note,) = seen.notes
+    assert "exceeded quota" in note
 
 
 def test_a_build_that_starts_late_is_a_build_like_any_other(

@@ -142,7 +142,7 @@ def looked_anew(place: Place) -> bool:
     """After a change that nobody was told of, and never will be."""
     if ("events", "watch") in place.asked:
         with place.cluster.store.changed:
-            place.cluster.node._event("something else", "Pulled", "")
+            place.cluster.node._event({"name": "else", "uid": "else"}, "Pulled", "")
             place.cluster.store.compact()
     return {("events", "list"), ("pods", "list")} <= place.asked
 

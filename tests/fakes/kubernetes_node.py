@@ -185,7 +185,7 @@ class Node:
     def _make_pod(self, job: Object) -> None:
         meta = job["metadata"]
         if self.trouble == QUOTA:
-            self._event(meta["name"], "FailedCreate", _FORBIDDEN)
+            self._event(meta, "FailedCreate", _FORBIDDEN)
             return
         self.made += 1
         name = f"{meta['name']}-{next(self._numbers):05d}"
@@ -219,16 +219,16 @@ class Node:
             self._store.put("pods", pod)
             if self.trouble == "mount":
                 words = 'MountVolume.SetUp failed for volume "config": configmap "x" not found'
-                self._event(name, "FailedMount", words)
+                self._event(pod["metadata"], "FailedMount", words)
             return
         threading.Thread(target=self._run, args=(name,), daemon=True).start()
 
-    def _event(self, about: str, reason: str, message: str) -> None:
+    def _event(self, about: Object, reason: str, message: str) -> None:
         self._store.create(
             "events",
             {
-                "metadata": {"name": f"{about}.{next(self._numbers)}"},
-                "involvedObject": {"name": about},
+                "metadata": {"name": f"{about['name']}.{next(self._numbers)}"},
+                "involvedObject": {"name": about["name"], "uid": about["uid"]},
                 "type": "Warning",
                 "reason": reason,
                 "message": message,
