@@ -2,7 +2,7 @@
 
     --plan FILE        what to build (plan.json)
     --plan-from-environment
-                       the same, from the variables PLAN_0, PLAN_1 …
+                       the same, from the variable PLAN
     --arch ARCH        for which of its arches; else the variable PLAN_ARCH, else this machine's
     --outcome FILE     where the outcome goes; that it is there means that the build has ended
     --log FILE         where the complete log goes

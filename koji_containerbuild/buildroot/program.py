@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = parser.add_mutually_exclusive_group(required=True)
     plan.add_argument("--plan", type=Path, help="what to build (plan.json)")
     plan.add_argument(
-        "--plan-from-environment", action="store_true", help="the same, from PLAN_0, PLAN_1 …"
+        "--plan-from-environment", action="store_true", help="the same, from the variable PLAN"
     )
     arch = os.environ.get(ARCH) or platform.machine()
     parser.add_argument("--arch", default=arch, help="for which arch of the plan")

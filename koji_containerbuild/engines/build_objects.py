@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.contract.plan_text import ARCH, PIECE, to_variables
+from koji_containerbuild.contract.plan_text import ARCH, VARIABLE, to_variable
 from koji_containerbuild.engines import objects
 from koji_containerbuild.engines.cluster_objects import State
 from koji_containerbuild.engines.objects import Run
-from koji_containerbuild.errors import BadRequest
 
 GROUP = "build.openshift.io/v1"
 BUILD = "openshift.io/build.name"  # label of a pod; it has no other
@@ -23,18 +22,10 @@ ENDED = ("Complete", "Failed", "Error")
 def request(run: Run, plan: BuildPlan, config: str, version: int) -> dict[str, Any]:
     """What makes the next Build of a BuildConfig, if `version` is that of its last one.
 
-    Raises BadRequest when the plan is too large: OpenShift puts the whole Build, with the plan in
-    it, into one more variable, BUILD, and Linux lets a variable have 128 KiB.
+    Raises BadRequest when the plan is too large.
     """
     text = plan.to_json()
-    variables = to_variables(text)
-    if len(variables) > 1:
-        raise BadRequest(
-            f"The plan of this build has {len(text.encode())} bytes, packed "
-            f"{sum(map(len, variables.values()))}; OpenShift takes {PIECE}.",
-            do="Use fewer source files, or shorter .repo files.",
-        )
-    variables = {**variables, ARCH: run.arch}
+    variables = {VARIABLE: to_variable(text), ARCH: run.arch}
     return {
         "apiVersion": GROUP,
         "kind": "BuildRequest",

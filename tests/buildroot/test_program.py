@@ -24,7 +24,7 @@ from koji_containerbuild.config import Config, RegistryConfig
 from koji_containerbuild.contract.frames import Unframer
 from koji_containerbuild.contract.outcome import Failure, Outcome
 from koji_containerbuild.contract.plan import BuildPlan
-from koji_containerbuild.contract.plan_text import to_variables
+from koji_containerbuild.contract.plan_text import VARIABLE, to_variable
 from koji_containerbuild.errors import BuildFailed, ConfigError, NotFound, ServiceError
 from koji_containerbuild.registry.access import open_registry
 from koji_containerbuild.rules.pullspec import Pullspec
@@ -196,9 +196,9 @@ def in_environment(folder: Path, variables: Mapping[str, str]) -> Outcome:
 
 def test_a_plan_comes_from_the_environment(tmp_path: Path):
     plan = dataclasses.replace(PLAN, source=dataclasses.replace(PLAN.source, url="file:///none"))
-    outcome = in_environment(tmp_path, to_variables(plan.to_json()))
+    outcome = in_environment(tmp_path, {VARIABLE: to_variable(plan.to_json())})
     assert outcome.failure and outcome.failure.stage == "fetch source"
-    assert "PLAN_0 is not set" in str(in_environment(tmp_path, {}).failure)
+    assert "PLAN is not set" in str(in_environment(tmp_path, {}).failure)
 
 
 def test_the_arch_comes_from_the_environment_too(monkeypatch: pytest.MonkeyPatch):
@@ -214,7 +214,7 @@ def test_programs_that_are_started_see_neither_the_plan_nor_what_else_came_with_
 ):
     """One variable would do to have them load a library out of the source."""
     hostile = {"LD_PRELOAD": "/evil.so", "PATH": "/evil", "HOME": "/evil", "GIT_SSH": "evil"}
-    plan = {**to_variables("{}"), "PLAN_ARCH": "x86_64", "BUILD": "{}"}
+    plan = {VARIABLE: to_variable("{}"), "PLAN_ARCH": "x86_64", "BUILD": "{}"}
     wanted = {"container": "oci", "https_proxy": "http://proxy.example.com:3128"}
     monkeypatch.setattr(os, "environ", {**hostile, **plan, **wanted})
     given = ["--plan-from-environment", "--outcome", "o", "--log", "l"]

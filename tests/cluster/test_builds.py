@@ -72,7 +72,7 @@ VARIABLES = {"HOME", "HOSTNAME", "LANG", "PATH", "PYTHONPATH", "container"}
 MORE_VARIABLES = {
     "kubernetes": set(),
     "openshift": {
-        "BUILD", "OPENSHIFT_CUSTOM_BUILD_BASE_IMAGE", "PLAN_0", "PLAN_ARCH",
+        "BUILD", "OPENSHIFT_CUSTOM_BUILD_BASE_IMAGE", "PLAN", "PLAN_ARCH",
         "PULL_DOCKERCFG_PATH",
     },
 }  # fmt: skip

@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
         "strategy": {
             "customStrategy": {
                 "from": {"kind": "DockerImage", "name": "reg/buildroot:1"},
-                "env": [{"name": "HTTP_PROXY", "value": "p"}, {"name": "PLAN_0", "value": "old"}],
+                "env": [{"name": "HTTP_PROXY", "value": "p"}, {"name": "PLAN", "value": "old"}],
                 "pullSecret": {"name": "pull"},
                 "secrets": [{"secretSource": {"name": "registry"}, "mountPath": "/run/registry"}],
             }
@@ -43,7 +43,7 @@ REQUEST: dict[str, Any] = {
     "apiVersion": "build.openshift.io/v1",
     "kind": "BuildRequest",
     "metadata": {"name": "image-x86-64", "labels": {"job": "kcb-1", "app": "other"}},
-    "env": [{"name": "PLAN_0", "value": "new"}],
+    "env": [{"name": "PLAN", "value": "new"}],
 }
 
 
@@ -159,7 +159,7 @@ def test_a_build_is_named_labelled_and_numbered_by_its_config(api: BuildApi):
     env = {e["name"]: e["value"] for e in build["spec"]["strategy"]["customStrategy"]["env"]}
     assert env == {
         "HTTP_PROXY": "p",
-        "PLAN_0": "new",
+        "PLAN": "new",
         "OPENSHIFT_CUSTOM_BUILD_BASE_IMAGE": "reg/buildroot:1",
     }
     again = ask(api, "POST", "buildconfigs/image-x86-64/instantiate", REQUEST).body
@@ -201,7 +201,7 @@ def test_the_pod_runs_the_image_with_the_build_in_its_environment(api: BuildApi)
     assert container["securityContext"] == {"privileged": True}
     env = {each["name"]: each["value"] for each in container["env"]}
     assert check(json.loads(env["BUILD"])) == build
-    assert env["PLAN_0"] == "new"
+    assert env["PLAN"] == "new"
     assert env["PUSH_DOCKERCFG_PATH"] == "/var/run/secrets/openshift.io/push"
     mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
     volumes = {each["name"]: each for each in pod["spec"]["volumes"]}

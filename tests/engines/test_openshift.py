@@ -137,7 +137,7 @@ def test_the_largest_plan_that_is_taken_can_be_built(
     assert end(engine, large).image
     (pod,) = fake_openshift.store.of("pods").values()
     env = {e["name"]: e["value"] for e in pod["spec"]["containers"][0]["env"]}
-    assert 90_000 < len(env["PLAN_0"]) < len(env["BUILD"]) < 128 * 1024
+    assert 90_000 < len(env["PLAN"]) < len(env["BUILD"]) < 128 * 1024
 
 
 def test_a_plan_that_is_too_large_is_refused(fake_openshift: FakeOpenShift, engines: Engines):
