@@ -54,7 +54,10 @@ OF_ENGINE = {"kubernetes": KUBERNETES, "openshift": OPENSHIFT}
 # What the account would do harm with, and has no use for.
 TOO_MUCH = (
     Permission("", "secrets", ("get", "list"), "passwords of the registry"),
+    Permission("", "pods", ("create",), "what is in any Secret of the namespace"),
     Permission("", "pods/exec", ("create",), "what is in a running build"),
     Permission("", "serviceaccounts/token", ("create",), "the tokens of others"),
     Permission("rbac.authorization.k8s.io", "rolebindings", ("create",), "more permissions"),
+    Permission("build.openshift.io", "builds", ("create",), "builds that no BuildConfig has set"),
+    Permission("build.openshift.io", "buildconfigs", ("patch",), "other images, other Secrets"),
 )

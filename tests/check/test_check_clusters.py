@@ -265,6 +265,14 @@ def test_all_permissions_are_asked_for_at_once(section: ClusterConfig, registry:
     assert sum("selfsubject" in line for line in fake.seen) == 1
 
 
+HARMFUL = [
+    ("", "pods", "create"),
+    ("", "pods/exec", "create"),
+    ("build.openshift.io", "builds", "create"),
+    ("build.openshift.io", "buildconfigs", "patch"),
+]
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_cluster_that_does_not_know_its_own_rules_is_asked_for_each(
     section: ClusterConfig, registry: FakeRegistry, missing: bool
@@ -276,11 +284,14 @@ def test_a_cluster_that_does_not_know_its_own_rules_is_asked_for_each(
         found = facts(fake, section, registry)
         wrong = ["the builder may create secrets"] if missing else []
         assert states(found).get("WRONG", []) == wrong
-        fake.rules.append({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]})
+        for group, resource, verb in HARMFUL:
+            fake.rules.append({"apiGroups": [group], "resources": [resource], "verbs": [verb]})
         found = facts(fake, section, registry)
     what = "the builder may not do what it has no use for"
     assert states(found)["WRONG"] == [*wrong, what]
-    assert found[what].said == "It may create pods/exec."
+    assert found[what].said == (
+        "It may create pods, create pods/exec, create builds, patch buildconfigs."
+    )
 
 
 @pytest.mark.parametrize(
