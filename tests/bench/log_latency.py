@@ -47,19 +47,19 @@ def cluster_log_latency(site: ClusterSite) -> list[tuple[str, list[Figure]]]:
         with site.followed(["talking"], pods.namespace) as (program,):
             assert program.stdout
             raw = [late for line in iter(program.stdout.readline, b"") for late in lateness(line)]
-    with _silent_arch(site):
-        beside_silent = list(_through_the_hub(site, dockerfile, MULTI_TARGET))
-    late = part(beside_silent, 0.95)
+    with _waiting_arch(site):
+        beside_waiting = list(_through_the_hub(site, dockerfile, MULTI_TARGET))
+    late = part(beside_waiting, 0.95)
     rows = [
         *_rows(ours, raw, f"by {follower()}"),
-        Figure("p95 beside a silent arch", late, "s", 20.0, "old", late / 20.0, aim=Aim(0.5)),
+        Figure("p95 beside a waiting arch", late, "s", 20.0, "old", late / 20.0, aim=Aim(0.5)),
     ]
     return [(f"line written in a pod → readable ({LINES} lines)", rows)]
 
 
 @contextmanager
-def _silent_arch(site: ClusterSite) -> Iterator[None]:
-    """The second arch of a build waits for a node, which does not come."""
+def _waiting_arch(site: ClusterSite) -> Iterator[None]:
+    """The second arch of a build never starts: there is no node for it, and none comes."""
     site.stack.admin.fresh_repo(MULTI_BUILD_TAG)
     site.koji.configure("kubernetes", arches="x86_64, aarch64")
     site.stack.up()
