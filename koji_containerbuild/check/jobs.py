@@ -19,6 +19,10 @@ from koji_containerbuild.engines.api import Api, ApiError
 from koji_containerbuild.rules.nvr import NVR
 
 NAME = "koji-containerbuild-check"
+# Labels of the namespace, as fedora-infra has them.
+POD_SECURITY = (
+    "pod-security.kubernetes.io/enforce=privileged pod-security.kubernetes.io/warn=privileged"
+)
 _TEXT = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')  # of a Warning header, RFC 7234, 5.5
 
 
@@ -38,9 +42,8 @@ def takes_jobs(section: Section, seconds: int, may: bool) -> Fact:
         api.close()
     refusals = [text for text in api.warnings if "violate PodSecurity" in text]
     if refusals:
-        label = "pod-security.kubernetes.io"
-        words = f"{label}/enforce=privileged {label}/warn=privileged"
-        mend = f"As an admin: {section.client} label namespace {namespace} --overwrite {words}"
+        labels = f"{namespace} --overwrite {POD_SECURITY}"
+        mend = f"As an admin: {section.client} label namespace {labels}"
         return wrong(what, f"Its pods may be refused: {refusals[0]}.", mend)
     warned = "".join(f"; the cluster warns: {text}" for text in api.warnings)
     return ok(what, f"by a dry run{warned}")

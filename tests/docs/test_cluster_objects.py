@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from koji_containerbuild.check.jobs import POD_SECURITY
 from koji_containerbuild.config import load
 from koji_containerbuild.engines.permissions import OF_ENGINE, TOO_MUCH
 from tests.engines.openshift_schema import check
@@ -53,6 +54,12 @@ def test_every_object_is_in_our_namespace(path: Path):
             assert each["metadata"]["name"] == "koji-containerbuild"
         else:
             assert each["metadata"]["namespace"] == "koji-containerbuild"
+
+
+def test_pod_security_is_set_as_the_check_would_have_it():
+    (namespace,) = objects(INFRA / "kubernetes" / "10-namespace.yaml")
+    labels = namespace["metadata"]["labels"]
+    assert [f"{key}={value}" for key, value in labels.items()] == POD_SECURITY.split()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
