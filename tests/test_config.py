@@ -109,7 +109,17 @@ def test_clusters_are_kept_in_their_order(tmp_path: Path):
         ),
         *(
             (CLUSTER.replace("one:6443", url), r"url is not https://HOST:PORT in \[cluster one\]")
-            for url in ("", ":6443", "h:64x3", "h:99999", "h:0", "u:s3cr3t@h", "h/k8s/c", "h/?a=b")
+            for url in (
+                "",
+                ":6443",
+                "h:64x3",
+                "h:99999",
+                "h:0",
+                "u:s3cr3t@h",
+                "h/k8s/c",
+                "h/?a=b",
+                "[::1",
+            )
         ),
         (CLUSTER + CLUSTER.replace(" one", "  one"), r"there are two \[cluster one\]"),
         (CLUSTER + "engine = openshift\n", "image has no effect with engine = openshift"),

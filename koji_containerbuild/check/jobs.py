@@ -1,7 +1,8 @@
 """Does a namespace take the Jobs of builds? A dry run: the cluster judges one, and keeps nothing.
 
 Quotas, LimitRanges and most policies judge the Job. Pod Security refuses pods, which a dry run of a
-Job does not make; but it warns of the Job, in a header of the answer (Kubernetes 1.23 and newer).
+Job does not make; but it warns of the Job, in a header of the answer, where the namespace's warn
+level is as strict as the one that it enforces. By default it is, from Kubernetes 1.26 on.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ def takes_jobs(section: Section, seconds: int, may: bool) -> Fact:
         mend = f"As an admin: {section.client} label namespace {labels}"
         return wrong(what, f"Its pods may be refused: {refusals[0]}.", mend)
     warned = "".join(f"; the cluster warns: {text}" for text in api.warnings)
-    return ok(what, f"by a dry run{warned}")
+    return ok(what, f"by a dry run, which tells of Pod Security where it warns{warned}")
 
 
 def _refused(section: Section, what: str, error: ApiError) -> Fact:
     """Whatever the status is: builds get it, too."""
     if "not support dry run" in error.what:  # a webhook; it may take the real one
         return not_tried(what, error.what)
+    if error.status == 0:
+        return wrong(what, error.what, error.do)
     if error.status == 404:
         return wrong(what, error.what, section.apply("10-namespace.yaml"))
     if "exceeded quota" in error.what:

@@ -80,10 +80,10 @@ def _without_effect(cluster: ClusterConfig) -> Optional[tuple[str, str]]:
 
 
 def _is_host(url: str) -> bool:
-    parts = urlsplit(url)
     try:
-        port = parts.port  # raises ValueError for what is none
-    except ValueError:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # of no port, or of half an IPv6 address
         return False
     plain = parts.netloc == parts.netloc.strip() and "@" not in parts.netloc and port != 0
     return bool(plain and parts.hostname and parts.path in ("", "/")) and not (

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Any, Optional, Protocol
 
 from koji_containerbuild.contract.outcome import Outcome
 from koji_containerbuild.contract.plan import BuildPlan
@@ -20,6 +20,7 @@ class Job:
     plan: BuildPlan
     near: Optional[Path] = None  # a checkout of the source on this host, for engines that run here
     fresh: bool = False  # prepared just now: before it is started, nothing of it is anywhere
+    begun: Any = None  # by `start`: what another process must know to follow it
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ class Engine(Protocol):
         `runs`: the build runs programs of the arch; else it only copies files.
         """
 
-    def start(self, job: Job) -> None:
-        """Begin every arch of the plan. A job of that name that is there already is adopted."""
+    def start(self, job: Job) -> Job:
+        """Begin every arch of the plan. A job of that name that is there already is adopted.
+
+        The answer is to be followed, by this engine or by that of another process.
+        """
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
         """What happens, until every arch has ended; something at least every `beat` seconds.
 
-        Another process may have started the job. An arch that waits for room was started by nobody.
+        An arch that waits for room was started by nobody: it begins when there is room.
         Log bytes may be lost, an outcome never is: it comes from the job itself.
         """
 

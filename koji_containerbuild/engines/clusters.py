@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Optional, TypeVar
 
 from koji_containerbuild.engines.base import Job, News
@@ -34,19 +35,21 @@ class Clusters:
             return f"a cluster for {arch} that takes builds ({', '.join(drained)}: drained)"
         return f"a cluster with nodes of {arch}"
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> Job:
         placed = self._jobs[job.name] = Placement(self._engines, job)
         try:
             placed.adopt()
         except ServiceError:
-            return  # it is asked again by who follows the job
-        placed.place()
+            pass  # it is asked again by who follows the job
+        else:
+            placed.place()
+        return replace(job, begun=placed.placed())
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
         placed = self._jobs.get(job.name)
         if placed is None:
-            placed = self._jobs[job.name] = Placement(self._engines, job, started=True)
-            placed.look()
+            placed = Placement.taken_up(self._engines, job, job.begun)
+            self._jobs[job.name] = placed
         return placed.follow(beat)
 
     def cancel(self, name: str) -> None:
@@ -74,6 +77,8 @@ class Clusters:
         return answers
 
     def remove(self, name: str, patience: float) -> bool:
+        if name in self._jobs:
+            self._jobs[name].withdraw_rest()
         if not all(self._each(name, lambda engine: engine.remove(name, patience))):
             return False
         self._jobs.pop(name, None)

@@ -60,7 +60,7 @@ class LocalEngine:
             return ""
         return f"an emulator for {arch} (qemu-user-static, registered with binfmt_misc)"
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> Job:
         for arch in job.plan.arches:
             folder = self._jobs / job.name / arch
             if _goes_on(folder):
@@ -70,6 +70,7 @@ class LocalEngine:
             (folder / "plan.json").write_text(job.plan.to_json(), encoding="utf-8")
             (folder / "log").touch()
             _write(folder / "pid", self._launch(folder, arch, job.near))
+        return job
 
     def _launch(self, folder: Path, arch: str, near: Optional[Path]) -> str:
         command = [

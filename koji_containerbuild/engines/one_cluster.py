@@ -9,12 +9,13 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Optional
 
 from koji_containerbuild.engines import objects, pods
 from koji_containerbuild.engines.base import Job, News
 from koji_containerbuild.engines.cluster_objects import QUICK, ClusterObjects, label, name_of
-from koji_containerbuild.engines.runs import Runs
+from koji_containerbuild.engines.runs import Known, Runs
 from koji_containerbuild.engines.streams import WATCHED, Item, Watch
 from koji_containerbuild.errors import ServiceError
 
@@ -38,8 +39,9 @@ class OneCluster:
         """Nodes run what they are, so it does not matter whether programs run."""
         return "" if arch in self.cluster.arches else f"a cluster with nodes of {arch}"
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> Job:
         self.start_arches(job, job.plan.arches)
+        return replace(job, begun=self.known(job.name))
 
     def start_arches(self, job: Job, arches: Collection[str]) -> None:
         """As start, but only these."""
@@ -48,28 +50,29 @@ class OneCluster:
             runs.start(arch)
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
+        if job.name not in self._jobs:
+            self.take_up(job, job.begun)
         return self.follow_arches(job, job.plan.arches, beat)
 
     def follow_arches(self, job: Job, arches: Collection[str], beat: float) -> Iterator[News]:
         """As follow, but only these."""
         runs = self._runs(job)
-        unknown = [arch for arch in arches if arch not in runs.arches()]
-        if unknown:  # another process has started them
-            found = runs.adopt(unknown, started=True)
-            self.start_arches(job, [arch for arch in unknown if arch not in found])
         self.close()  # nothing is asked for as long as it takes
         return pods.follow(runs, beat, arches)
 
+    def known(self, name: str) -> Known:
+        """What another process must know to follow a job. Plain data."""
+        return self._jobs[name].known()
+
+    def take_up(self, job: Job, known: Known) -> None:
+        """Go on with what another process has begun."""
+        self._jobs[job.name] = Runs(self._there, job, known)
+
     def adopt(
-        self,
-        job: Job,
-        arches: Collection[str],
-        *,
-        started: bool,
-        patience: Optional[float] = None,
+        self, job: Job, arches: Collection[str], patience: Optional[float] = None
     ) -> Collection[str]:
         """Those of the arches that are there, to be followed, by one question: see Runs."""
-        return self._runs(job).adopt(arches, started=started, patience=patience)
+        return self._runs(job).adopt(arches, patience)
 
     def withdraw(self, name: str, arch: str) -> None:
         """Remove what has just been started, or perhaps was. Raises ServiceError."""

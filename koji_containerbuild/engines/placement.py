@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Collection, Iterator, Sequence
-from typing import Optional, Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Protocol
 
 from koji_containerbuild.config.cluster import ClusterConfig
 from koji_containerbuild.contract.outcome import Failure, Outcome
@@ -37,18 +38,18 @@ class ClusterEngine(Engine, Protocol):
         """As follow, but only these."""
 
     def adopt(
-        self,
-        job: Job,
-        arches: Collection[str],
-        *,
-        started: bool,
-        patience: Optional[float] = None,
+        self, job: Job, arches: Collection[str], patience: Optional[float] = None
     ) -> Collection[str]:
         """Those of the arches that are there, to be followed, by one question.
 
-        `started`: another process has come to the end of `start`; `patience`: seconds, None: as
-        the engine likes. Raises ServiceError.
+        `patience`: seconds, None: as the engine likes. Raises ServiceError.
         """
+
+    def known(self, name: str) -> Any:
+        """What another process must know to follow a job. Plain data."""
+
+    def take_up(self, job: Job, known: Any) -> None:
+        """Go on with what another process has begun."""
 
     def withdraw(self, name: str, arch: str) -> None:
         """Remove what has just been started, or perhaps was. Raises ServiceError."""
@@ -63,24 +64,57 @@ class ClusterEngine(Engine, Protocol):
         """Close connections that nobody uses."""
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Of a Placement, for another process. Clusters by name."""
+
+    there: tuple[tuple[str, Collection[str]], ...]
+    tried: tuple[str, ...]
+    unasked: tuple[str, ...]
+    why: Mapping[str, str]
+    known: Mapping[str, Any]  # of the engines that have, or may have, something
+
+
 class Placement:
     """Where the arches of one job are."""
 
-    def __init__(self, engines: Sequence[ClusterEngine], job: Job, started: bool = False) -> None:
-        """`started`: by another process, as far as there was room."""
+    def __init__(self, engines: Sequence[ClusterEngine], job: Job) -> None:
         self._engines = engines
         self._job = job
-        self._started = started
         self.waiting = list(job.plan.arches)
         self.there: list[tuple[ClusterEngine, Collection[str]]] = []
         self._tried: list[ClusterEngine] = []  # they may have something, though they said no
         # Those that do not say yet whether something was started there before.
-        self._unasked = [] if job.fresh and not started else list(engines)
+        self._unasked = [] if job.fresh else list(engines)
         self._why: dict[str, str] = {}  # they wait
         self._told: set[tuple[str, str]] = set()  # why they wait
         self._away_since = 0.0
         self._patience: Optional[float] = None  # seconds for a question; None: as usual
         self._withdrew = False
+
+    @classmethod
+    def taken_up(cls, engines: Sequence[ClusterEngine], job: Job, placed: Placed) -> Placement:
+        """As another process has left it."""
+        new, named = cls(engines, job), {engine.name: engine for engine in engines}
+        for name, known in placed.known.items():
+            named[name].take_up(job, known)
+        for name, arches in placed.there:
+            new._note(named[name], arches)
+        new._tried = [named[name] for name in placed.tried]
+        new._unasked = [named[name] for name in placed.unasked]
+        new._why = dict(placed.why)
+        return new
+
+    def placed(self) -> Placed:
+        """For another process, which is to go on."""
+        begun = {engine.name: engine for engine in [*(e for e, _ in self.there), *self._tried]}
+        return Placed(
+            there=tuple((engine.name, arches) for engine, arches in self.there),
+            tried=tuple(engine.name for engine in self._tried),
+            unasked=tuple(engine.name for engine in self._unasked),
+            why=self._why,
+            known={name: engine.known(self._job.name) for name, engine in begun.items()},
+        )
 
     def engines(self) -> Collection[ClusterEngine]:
         """Those that have something of the job, or may have it."""
@@ -102,9 +136,7 @@ class Placement:
             if not self.waiting:
                 break
             try:
-                found = engine.adopt(
-                    self._job, self.waiting, started=self._started, patience=self._patience
-                )
+                found = engine.adopt(self._job, self.waiting, self._patience)
             except ServiceError as error:
                 trouble = error
                 for arch in self.waiting:
@@ -187,6 +219,13 @@ class Placement:
             engine.withdraw(self._job.name, arch)
         except ServiceError:
             return  # it ends with the job
+
+    def withdraw_rest(self) -> None:
+        """What could not be withdrawn where it was not to go on."""
+        for engine in self._tried:
+            if not any(engine is each for each, _ in self.there):
+                for arch in self._job.plan.arches:
+                    self._withdraw(engine, arch)
 
     def _note(self, engine: ClusterEngine, arches: Collection[str]) -> None:
         if arches:

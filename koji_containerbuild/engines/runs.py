@@ -13,15 +13,18 @@ from koji_containerbuild.errors import ServiceError
 
 BEGIN = 60.0  # seconds
 
+Known = tuple[dict[str, dict[str, Any]], set[str]]  # of Runs
+
 
 class Runs:
     """Each arch's last one, with the object that it is in the cluster."""
 
-    def __init__(self, cluster: ClusterObjects, job: Job) -> None:
+    def __init__(self, cluster: ClusterObjects, job: Job, known: Optional[Known] = None) -> None:
+        """`known`: to another process, which has begun them."""
         self._cluster = cluster
         self._job = job
-        self._made: dict[str, dict[str, Any]] = {}  # no more than metadata of the objects, by arch
-        self._unsure: set[str] = set()  # they may be there: no answer has told us
+        # Metadata of the objects by arch; those that may be there: no answer has told.
+        self._made, self._unsure = known or ({}, set())
         self._ended: set[str] = set()
         self._given_up: set[str] = set()  # another is to come, which may take more than one attempt
         self._told_to_end = False
@@ -45,21 +48,19 @@ class Runs:
         self._ended.discard(arch)
         self._given_up.discard(arch)
 
-    def adopt(
-        self, arches: Collection[str], *, started: bool, patience: Optional[float] = None
-    ) -> Collection[str]:
-        """Those of the arches that are there, by one question. Raises ServiceError.
+    def known(self) -> Known:
+        """For another process, which is to go on with them."""
+        return self._made, self._unsure
 
-        `started`: the process that has started them came to the end of it, so they lack nothing.
-        """
+    def adopt(self, arches: Collection[str], patience: Optional[float] = None) -> Collection[str]:
+        """Those of the arches that are there, by one question. Raises ServiceError."""
         plan = self._job.plan
         self._unsure.update(arches)
         found = self._cluster.last_tries(self._job.name, plan, patience)
         self._unsure.difference_update(arches)
         there = [arch for arch in arches if arch in found]
         for arch in there:
-            if not started:
-                self._cluster.complete(Run(self._job.name, arch), plan, found[arch])
+            self._cluster.complete(Run(self._job.name, arch), plan, found[arch])
             self._set(arch, found[arch])
         return there
 

@@ -36,9 +36,13 @@ class TaskLogs:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.task_log = folder / TASK_LOG
         self.task_log.touch()
-        told = self.task_log.read_bytes()
-        self._waiting[TASK_LOG] = bytearray(told)
-        self._told_before = frozenset(told.splitlines(keepends=True))
+        self.again()
+        self._told_before = frozenset(bytes(self._waiting[TASK_LOG]).splitlines(keepends=True))
+
+    def again(self) -> None:
+        """From its beginning, as it is kept here: another process may have told, and died."""
+        self._waiting[TASK_LOG] = bytearray(self.task_log.read_bytes())
+        self._uploaded[TASK_LOG] = 0
 
     def state(self) -> State:
         """For another process, which goes on with it."""

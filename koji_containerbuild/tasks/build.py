@@ -28,7 +28,7 @@ from koji_containerbuild.tasks.ends import KOJID_ENDS, optional, told_to_end
 from koji_containerbuild.tasks.follow import follow, succeeded
 from koji_containerbuild.tasks.index import pull_log, unpublish
 from koji_containerbuild.tasks.koji_authority import KojiAuthority
-from koji_containerbuild.tasks.mail import telling
+from koji_containerbuild.tasks.mail import Told, telling
 from koji_containerbuild.tasks.prepare import prepare, stage
 from koji_containerbuild.tasks.publish import finish, publish
 from koji_containerbuild.tasks.state import TaskState
@@ -46,18 +46,16 @@ def run_build(ask: Ask, task: Task, state: TaskState, tools: Tools) -> BuildResu
     """
     result = state.result()
     if result is None:
-        with telling(ask, task, tools) as told:
-            with giving_back(state, task, tools):
-                result = imported_before(state, task, tools)
-                if result is None:
-                    begun = tools.aside(partial(begin, ask, state, task, tools))
-                    if isinstance(begun, BuildResult):
-                        return begun
-                    told.plan = begun.plan
-                    result = build(begun, task, state, tools)
-                told.plan, told.result = state.plan(), result
-                with optional(tools.logs, "result"):  # without it a restart finishes it again
-                    state.save_result(result)
+        with telling(ask, task, tools) as told, giving_back(state, task, tools, told):
+            result = imported_before(state, task, tools)
+            if result is None:
+                begun = tools.aside(partial(begin, ask, state, task, tools))
+                if isinstance(begun, BuildResult):
+                    return begun
+                result = build(begun, task, state, tools)
+            told.plan, told.result = state.plan(), result
+            with optional(tools.logs, "result"):  # without it a restart finishes the build again
+                state.save_result(result)
     clear(state, tools)
     return result
 
@@ -69,8 +67,7 @@ def begin(ask: Ask, state: TaskState, task: Task, tools: Tools) -> Union[Job, Bu
         return dry_run(request, task, state, tools)
     sweep(tools.session, task.hub, tools.config, tools.engine, tools.registry)
     job = found_again(state, tools) or prepared(request, state, task, tools)
-    tools.engine.start(job)
-    return job
+    return tools.engine.start(job)
 
 
 def build(job: Job, task: Task, state: TaskState, tools: Tools) -> BuildResult:
@@ -154,7 +151,7 @@ def prepared(request: BuildRequest, state: TaskState, task: Task, tools: Tools) 
 
 
 @contextmanager
-def giving_back(state: TaskState, task: Task, tools: Tools) -> Iterator[None]:
+def giving_back(state: TaskState, task: Task, tools: Tools, told: Told) -> Iterator[None]:
     """Whichever way the task ends, the release number is given back and nothing is left lying.
 
     But only while the task is ours. Told to end, we ask Koji why: a cancelled task ends its build,
@@ -164,6 +161,7 @@ def giving_back(state: TaskState, task: Task, tools: Tools) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        told.plan = state.plan()
         now = task_state(task, tools)
         if now is not None and (now == CANCELED or not told_to_end(error)):
             give_back(state, task, tools, cancelled=now == CANCELED)

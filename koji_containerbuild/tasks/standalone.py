@@ -106,7 +106,7 @@ def build_alone(plan: BuildPlan, place: Place, logs: Logs) -> Built:
     near = place.work / "checkout"
     job = replace(job, near=near if near.is_dir() else None)
     try:
-        place.engine.start(job)
+        job = place.engine.start(job)
         outcomes = succeeded(list(follow(job, place.engine, logs)), plan)
     except BaseException:
         place.engine.cancel(job.name)

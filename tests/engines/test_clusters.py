@@ -25,6 +25,7 @@ from koji_containerbuild.engines.streams import Watch
 from koji_containerbuild.errors import ConfigError, ServiceError
 from tests.cluster.pods import until
 from tests.fakes import buildroot_program
+from tests.fakes.engine import sent
 from tests.fakes.kubernetes import FakeKubernetes, Refusal
 from tests.fakes.openshift import FakeOpenShift
 from tests.fakes.plans import PLAN
@@ -261,30 +262,73 @@ def test_nothing_is_looked_for_of_a_build_that_is_fresh(site: Site):
 
 
 def test_a_build_is_looked_for_until_it_is_found(site: Site):
-    """By another process, which has not started it."""
     site.engine().start(fresh(x86_64=[["say", "x"]]))
     engine = site.engine()
-    assert ends(engine, fresh(x86_64=[["say", "x"]]))["x86_64"].report
-    assert site.one.asked[2:] == ["GET jobs", "WATCH pods", "GET pods/log"]
+    engine.start(job(x86_64=[["say", "x"]]))
+    assert site.one.asked[2:] == ["GET jobs", "POST secrets"]
     assert not site.two.asked
 
 
-def test_arches_of_one_build_are_found_in_each_of_the_clusters(site: Site):
+def test_who_follows_what_another_process_has_started_asks_for_nothing(site: Site):
     both = fresh(x86_64=[["say", "here"]], aarch64=[["say", "there"]])
-    site.engine().start(both)
+    both = sent(site.engine().start(both))
     engine = site.engine()
     assert all(outcome.report for outcome in ends(engine, both).values())
-    assert sorted(site.one.asked[2:]) == ["GET jobs", "GET pods/log", "WATCH pods"]
-    assert sorted(site.two.asked[2:]) == ["GET jobs", "GET pods/log", "WATCH pods"]
+    assert sorted(site.one.asked[2:]) == ["GET pods/log", "WATCH pods"]
+    assert sorted(site.two.asked[2:]) == ["GET pods/log", "WATCH pods"]
     assert engine.remove(both.name, 5)
     assert not engine.names()
+
+
+def test_what_has_begun_half_in_one_cluster_does_not_hide_what_runs_in_another(
+    site: Site, tmp_path: Path
+):
+    no = {"POST secrets": NO_SECRETS, "DELETE jobs": Refusal(403, "Forbidden", "not now")}
+    site.one.refuse = lambda what, name: no.get(what)
+    conf = {"two": {"arches": ("x86_64",)}}
+    one = fresh(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
+    one = sent(site.engine(**conf).start(one))
+    site.one.refuse = None
+    engine = site.engine(**conf)
+    (tmp_path / "go").touch()
+    assert ends(engine, one)["x86_64"].report
+    assert engine.remove(one.name, 5)
+    assert not site.one.store.of("jobs")
+    assert not site.two.store.of("jobs")
+
+
+def test_a_build_waits_for_room_and_not_for_a_cluster_that_never_had_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(room, "LOOK", 1.0)
+    full = {"two": {"max_builds": 1}, "patience": 0.2}
+    site.engine(**full).start(job("kcb-1-9", aarch64=[["wait", str(tmp_path / "go")]]))
+    site.one.down()
+    one = sent(site.engine(**full).start(fresh(aarch64=[["say", "x"]])))
+    (tmp_path / "go").touch()
+    news = list(site.engine(**full).follow(one, BEAT))
+    assert [n.note for n in news if n.note] == ["It waits for room in the cluster two (1 at once)."]
+    assert news[-1].outcome or any(n.outcome for n in news)
+
+
+def test_what_was_begun_half_is_completed_though_its_cluster_is_away_at_first(site: Site):
+    conf = {"two": {"arches": ("aarch64",)}, "patience": 0.2}
+    site.one.refuse = lambda what, name: NO_SECRETS if what == "POST secrets" else None
+    one = job(x86_64=[["say", "x"]])
+    with pytest.raises(ServiceError):
+        site.engine(**conf)._engines[0].start(one)  # its process dies between the two requests
+    site.one.refuse = None
+    site.one.down()
+    one = sent(site.engine(**conf).start(one))
+    site.one.up()
+    assert ends(site.engine(**conf), one)["x86_64"].report
 
 
 def test_an_arch_that_waits_for_room_is_placed_by_who_follows(site: Site, tmp_path: Path):
     full = {"max_builds": 1}
     site.engine(two=full).start(job(aarch64=[["wait", str(tmp_path / "go")]]))
     second = fresh("kcb-1-2", x86_64=[["say", "x"]], aarch64=[["say", "y"]])
-    site.engine(two=full).start(second)
+    second = sent(site.engine(two=full).start(second))
     assert site.pods() == (1, 1)
     seen: list[News] = []
     for news in site.engine(two=full).follow(second, BEAT):
@@ -296,17 +340,18 @@ def test_an_arch_that_waits_for_room_is_placed_by_who_follows(site: Site, tmp_pa
     assert site.pods() == (1, 2)
 
 
-@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("another", [False, True])
 def test_a_build_is_not_started_twice_when_its_cluster_is_away(
-    site: Site, tmp_path: Path, started: bool
+    site: Site, tmp_path: Path, another: bool
 ):
-    """It waits for that cluster, whether this process is to start it or another one was."""
+    """It waits for that cluster: this process, or the one that follows."""
     running = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]])
     site.engine().start(running)
     site.one.down()
     engine = site.engine(patience=0.2)
-    if not started:
-        engine.start(running)
+    running = sent(engine.start(running))
+    if another:
+        engine = site.engine(patience=0.2)
     (tmp_path / "go").touch()
     seen: list[News] = []
     for news in engine.follow(running, BEAT):

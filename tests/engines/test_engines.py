@@ -25,7 +25,7 @@ from tests.cluster.kubernetes_site import PROGRAM as REAL_PROGRAM
 from tests.cluster.kubernetes_site import KubernetesSite
 from tests.cluster.openshift_site import OpenShiftSite
 from tests.fakes import buildroot_program
-from tests.fakes.engine import FakeEngine
+from tests.fakes.engine import FakeEngine, sent
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.openshift import FakeOpenShift
 from tests.fakes.plans import PLAN
@@ -265,7 +265,7 @@ def test_a_job_that_another_process_has_started_is_followed_to_its_end(
     make: Callable[[], Engine], tmp_path: Path
 ):
     two = job(x86_64=[["say", "x"], ["wait", str(tmp_path / "go")]], aarch64=[["say", "y"]])
-    make().start(two)
+    two = sent(make().start(two))
     (tmp_path / "go").touch()
     engine = make()
     logs, outcomes = {"x86_64": b"", "aarch64": b""}, {}
@@ -283,8 +283,7 @@ def test_a_job_that_another_process_has_started_is_followed_to_its_end(
 def test_who_follows_a_job_can_cancel_it_though_another_process_has_started_it(
     make: Callable[[], Engine],
 ):
-    one = job(x86_64=[["say", "x"], ["wait", "/no/such/file"]])
-    make().start(one)
+    one = sent(make().start(job(x86_64=[["say", "x"], ["wait", "/no/such/file"]])))
     engine = make()
     begun(engine, one)
     engine.cancel("kcb-1")

@@ -117,7 +117,7 @@ def a_build_that_waits_for_room(place: Place) -> None:
     engine, one = place.engine(), job("kcb-4", ["say", "x"], ["wait", "/no/such/file"])
     engine.start(one)
     assert engine.busy() == 1
-    assert list(engine.adopt(one, ["x86_64"], started=False)) == ["x86_64"]
+    assert list(engine.adopt(one, ["x86_64"])) == ["x86_64"]
     items: queue.Queue[Item] = queue.Queue()
     watch = engine.changes(items)
     watch.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Collection, Iterator
 from typing import Callable, Optional
@@ -21,6 +22,11 @@ def scripted(plan: BuildPlan, arch: str, write: Write, check: Callable[[], None]
     if cause:
         return Outcome(arch, failure=Failure("build", cause))
     return Outcome(arch, image="sha256:" + 64 * "1", report="sha256:" + 64 * "2")
+
+
+def sent(job: Job) -> Job:
+    """To another process."""
+    return pickle.loads(pickle.dumps(job))  # type: ignore[no-any-return]  # noqa: S301  our own
 
 
 class FakeEngine:
@@ -43,14 +49,15 @@ class FakeEngine:
             return "a machine for it"
         return "an emulator" if runs and arch not in self.runs else ""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> Job:
         self.fresh.append(job.fresh)
         if job.name in self._jobs:
-            return
+            return job
         self.started.append(job.name)
         self._jobs[job.name] = {
             arch: _Arch(job.plan, arch, self._program) for arch in job.plan.arches
         }
+        return job
 
     def follow(self, job: Job, beat: float) -> Iterator[News]:
         for note in self.notes:

@@ -77,6 +77,27 @@ def test_an_error_comes_back_as_it_was(error: BaseException, hub: FakeKojiSessio
     assert "test_aside.py" in str(caught.value.__cause__)  # where it was raised
 
 
+class Veto(koji.BuildError):
+    """Of a site's callback."""
+
+    def __init__(self, who: str, why: str) -> None:
+        super().__init__(f"{who} says no: {why}")
+
+
+def test_an_error_of_a_site_that_cannot_travel_keeps_its_words_and_code(
+    hub: FakeKojiSession, logs: TaskLogs
+):
+    with pytest.raises(koji.GenericError, match="^legal says no: GPL$") as caught:
+        in_child(hub, logs, raising(Veto("legal", "GPL")))
+    assert caught.value.faultCode == koji.BuildError.faultCode
+    assert type(caught.value).__name__ == "Veto"
+
+
+def test_a_result_that_cannot_travel_is_a_bug_that_is_named(hub: FakeKojiSession, logs: TaskLogs):
+    with pytest.raises(RuntimeError, match="pickle"):
+        in_child(hub, logs, lambda: lambda: None)
+
+
 def test_an_error_that_cannot_travel_comes_back_in_words(hub: FakeKojiSession, logs: TaskLogs):
     class Local(Exception):
         """Nobody can import it."""
@@ -123,6 +144,30 @@ def test_a_child_that_is_killed_is_told(hub: FakeKojiSession, logs: TaskLogs):
     assert hub.callnum > before + 100  # it may have called the hub
 
 
+def test_what_a_child_has_told_before_it_was_killed_stays_told(
+    hub: FakeKojiSession, logs: TaskLogs
+):
+    def work() -> None:
+        logs.event("target", "started")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ServiceError):
+        in_child(hub, logs, work)
+    logs.event("clean-up", "done")
+    logs.flush(now=True)
+    first, second = hub.uploads["tasks/7/osbs-build.log"].decode().splitlines()
+    assert "target: started" in first
+    assert "clean-up: done" in second
+
+
+def test_a_child_that_is_killed_over_its_words_is_told(
+    hub: FakeKojiSession, logs: TaskLogs, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(aside, "_words", lambda *_: b"\x80\x04\x95half")
+    with pytest.raises(ServiceError, match="was killed"):
+        in_child(hub, logs, lambda: None)
+
+
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aside, "PATIENCE", 0.3)
@@ -146,10 +191,38 @@ def test_who_is_told_to_end_ends_the_child_first(
     signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     begun = time.monotonic()
+    before = hub.callnum
     with pytest.raises(KeyboardInterrupt):
         in_child(hub, logs, work)
     assert time.monotonic() - begun < 10
+    assert hub.callnum > before + 100  # what the child has asked the hub, nobody says
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
+def test_who_is_told_to_end_hears_what_the_child_has_to_say(
+    told: None, hub: FakeKojiSession, logs: TaskLogs
+):
+    """It is told to end too, and has more to say than a pipe takes."""
+
+    def work() -> None:
+        hub.callnum += 3
+        logs.write("x.log", 200_000 * b"x")
+        time.sleep(60)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    usual = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_child(hub, logs, work)
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+    assert hub.callnum == 3
+    logs.flush(now=True)
+    assert len(hub.uploads["tasks/7/x.log"]) == 200_000
 
 
 def test_the_child_of_a_task_that_is_killed_does_not_live_on(
