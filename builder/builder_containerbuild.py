@@ -62,20 +62,19 @@ class BuildContainerTask(BaseTaskHandler):
 
     def handler(self, src, target, opts=None):
         """The task's result, in the shape that Koji's clients have always read."""
-        try:
+        with in_koji_words():
             path = config_path()
             config = self.config or load(path)  # kojid asked for the weight just now
             if not config.registry.url:
                 raise ConfigError(f"{path} names no registry.", do="Set url in [registry].")
             engine = choose(config, path)
-            hub = self.options.server
             folder = Path(self.workdir)
             folder.mkdir(parents=True, exist_ok=True)
             info = self.taskinfo
-            task = Task(self.id, info["owner"], info["channel_id"], hub)
+            task = Task(self.id, info["owner"], info["channel_id"], self.options.server)
             state = TaskState.of(task, config.builder.work_dir / "tasks")
+            logs = TaskLogs(self.session, self.getUploadDir(), state.folder)
             with open_registry(config) as registry:
-                logs = TaskLogs(self.session, self.getUploadDir(), state.folder)
                 tools = Tools(
                     config=config,
                     engine=engine,
@@ -91,18 +90,25 @@ class BuildContainerTask(BaseTaskHandler):
                 )
                 ask = partial(BuildRequest.read, src, target, opts)
                 return clean(run_build(ask, task, state, tools).answer())
-        except ContainerBuildError as error:
-            raise fault(error) from error
-        except OSError as error:
-            full = ServiceError(
-                f"The builder host cannot go on: {error}.",
-                do="An admin should look at its disk: work_dir in builder.conf, kojid's workdir.",
-            )
-            raise fault(full) from error
-        except (koji.GenericError, ServerExit, ServerRestart):
-            raise  # a site's callback says no, or kojid is told to end: in their own words
-        except Exception as error:
-            raise koji.GenericError(clean(traceback.format_exc())) from error  # a bug: all of it
+
+
+@contextlib.contextmanager
+def in_koji_words():
+    """What users and admins can mend is told without a traceback; a bug with all of it."""
+    try:
+        yield
+    except ContainerBuildError as error:
+        raise fault(error) from error
+    except OSError as error:
+        full = ServiceError(
+            f"The builder host cannot go on: {error}.",
+            do="An admin should look at its disk: work_dir in builder.conf, kojid's workdir.",
+        )
+        raise fault(full) from error
+    except (koji.GenericError, ServerExit, ServerRestart):
+        raise  # a site's callback says no, or kojid is told to end: in their own words
+    except Exception as error:
+        raise koji.GenericError(clean(traceback.format_exc())) from error
 
 
 def fault(error):
