@@ -63,9 +63,9 @@ def run_build(ask: Ask, task: Task, state: TaskState, tools: Tools) -> BuildResu
 def begin(ask: Ask, state: TaskState, task: Task, tools: Tools) -> Union[Job, BuildResult]:
     """A job that was started, or what a dry run told: all that is not needed for the wait."""
     request = ask()
+    sweep(tools.session, task.hub, tools.config, tools.engine, tools.registry)
     if request.options.dry_run:
         return dry_run(request, task, state, tools)
-    sweep(tools.session, task.hub, tools.config, tools.engine, tools.registry)
     job = found_again(state, tools) or prepared(request, state, task, tools)
     return tools.engine.start(job)
 
