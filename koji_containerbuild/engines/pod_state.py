@@ -75,14 +75,15 @@ def read(pod: Mapping[str, Any], container: str, gone: bool = False) -> Pod:
     over = bool(terminated) or status.get("phase") in ("Failed", "Succeeded") or gone
     reason = status.get("reason") or terminated.get("reason") or ""
     words = status.get("message") or ""
-    if gone and not terminated and reason not in LOST:
-        reason, words = GONE, words
+    leaving = bool(meta.get("deletionTimestamp"))
+    if over and (gone or leaving) and not terminated and reason not in LOST:
+        reason = GONE
     return Pod(
         name=str(meta.get("name")),
         uid=str(meta.get("uid")),
         started="running" in state or bool(terminated),
         ended=over or (reason == "NodeLost"),
-        leaving=bool(meta.get("deletionTimestamp")),
+        leaving=leaving,
         trouble="" if over else _trouble(status, state, waiting),
         exit_code=terminated.get("exitCode"),
         reason=reason,

@@ -760,6 +760,15 @@ def test_an_image_without_the_program_is_told_in_the_runtimes_words():
     assert told.cause == f"The cluster could not run the buildroot program (StartError). {words}"
 
 
+@pytest.mark.parametrize("container", [{}, {"containerStatuses": []}])
+def test_a_pod_that_is_deleted_may_forget_its_container_before_it_goes(container: dict[str, Any]):
+    meta = {"name": "p", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    found = {"metadata": meta, "status": {"phase": "Failed", **container}}
+    pod = pod_state.read(found, "buildroot")
+    assert pod.lost
+    assert pod_state.failure(pod, ()).cause == "The build's pod p was deleted."
+
+
 def test_a_second_try_that_is_lost_is_the_last(
     engine: KubernetesEngine, fake_kubernetes: FakeKubernetes
 ):
