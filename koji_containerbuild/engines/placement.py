@@ -69,7 +69,7 @@ class Placed:
     """Of a Placement, for another process. Clusters by name."""
 
     there: tuple[tuple[str, Collection[str]], ...]
-    tried: tuple[str, ...]
+    half: tuple[tuple[str, str], ...]
     unasked: tuple[str, ...]
     why: Mapping[str, str]
     known: Mapping[str, Any]  # of the engines that have, or may have, something
@@ -83,7 +83,8 @@ class Placement:
         self._job = job
         self.waiting = list(job.plan.arches)
         self.there: list[tuple[ClusterEngine, Collection[str]]] = []
-        self._tried: list[ClusterEngine] = []  # they may have something, though they said no
+        # What has begun where it does not go on, perhaps, and could not be withdrawn.
+        self._half: list[tuple[ClusterEngine, str]] = []
         # Those that do not say yet whether something was started there before.
         self._unasked = [] if job.fresh else list(engines)
         self._why: dict[str, str] = {}  # they wait
@@ -100,26 +101,27 @@ class Placement:
             named[name].take_up(job, known)
         for name, arches in placed.there:
             new._note(named[name], arches)
-        new._tried = [named[name] for name in placed.tried]
+        new._half = [(named[name], arch) for name, arch in placed.half]
         new._unasked = [named[name] for name in placed.unasked]
         new._why = dict(placed.why)
         return new
 
     def placed(self) -> Placed:
         """For another process, which is to go on."""
-        begun = {engine.name: engine for engine in [*(e for e, _ in self.there), *self._tried]}
         return Placed(
             there=tuple((engine.name, arches) for engine, arches in self.there),
-            tried=tuple(engine.name for engine in self._tried),
+            half=tuple((engine.name, arch) for engine, arch in self._half),
             unasked=tuple(engine.name for engine in self._unasked),
             why=self._why,
-            known={name: engine.known(self._job.name) for name, engine in begun.items()},
+            known={engine.name: engine.known(self._job.name) for engine in self._begun()},
         )
+
+    def _begun(self) -> Sequence[ClusterEngine]:
+        return [engine for engine, _ in [*self.there, *self._half]]
 
     def engines(self) -> Collection[ClusterEngine]:
         """Those that have something of the job, or may have it."""
-        found = [*(engine for engine, _ in self.there), *self._tried, *self._unasked]
-        return {engine.name: engine for engine in found}.values()
+        return {engine.name: engine for engine in [*self._begun(), *self._unasked]}.values()
 
     def needs(self, engine: ClusterEngine) -> bool:
         """Whether the job is there, or nobody knows."""
@@ -198,7 +200,7 @@ class Placement:
 
     def _start(self, engine: ClusterEngine, arch: str) -> bool:
         """False: others were as quick, and it had to be withdrawn. Theirs may have been, too."""
-        self._tried.append(engine)
+        self._half.append((engine, arch))
         most = engine.cluster.max_builds
         try:
             engine.start_arches(self._job, [arch])
@@ -210,6 +212,7 @@ class Placement:
             self._withdraw(engine, arch)
             self._withdrew = True
             return False
+        self._half.remove((engine, arch))
         self._note(engine, [arch])
         return True
 
@@ -218,14 +221,13 @@ class Placement:
         try:
             engine.withdraw(self._job.name, arch)
         except ServiceError:
-            return  # it ends with the job
+            return  # again, at the job's end
+        self._half.remove((engine, arch))
 
     def withdraw_rest(self) -> None:
-        """What could not be withdrawn where it was not to go on."""
-        for engine in self._tried:
-            if not any(engine is each for each, _ in self.there):
-                for arch in self._job.plan.arches:
-                    self._withdraw(engine, arch)
+        """What has begun where it did not go on, once more."""
+        for engine, arch in list(self._half):
+            self._withdraw(engine, arch)
 
     def _note(self, engine: ClusterEngine, arches: Collection[str]) -> None:
         if arches:

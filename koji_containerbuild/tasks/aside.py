@@ -155,10 +155,12 @@ def _read(pipe: int, said: bytearray, seconds: Optional[float] = None) -> bool:
 
 def _end(child: int, pipe: int, said: bytearray) -> None:
     """kojid has told it before us; anybody else may have told us alone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if _read(pipe, said, PATIENCE):
-            return
-        os.kill(child, number)
+    try:
+        if not _read(pipe, said, PATIENCE):
+            os.kill(child, signal.SIGTERM)
+            _read(pipe, said, PATIENCE)
+    finally:  # told once more, we wait no longer
+        os.kill(child, signal.SIGKILL)
 
 
 def _understood(said: bytes) -> Optional[_Words]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -22,8 +23,17 @@ def test_who_waited_for_a_reset_gets_a_folder_that_is_there(tmp_path: Path):
     with state_folder.alone(state, MARK):
         waits = threading.Thread(target=up)
         waits.start()
-        time.sleep(0.2)  # it waits by now; if not, the test passes for nothing
+        until_awaited(state / MARK)
         assert not found
         state_folder.delete(state)
     waits.join(10)
     assert found == [True]
+
+
+def until_awaited(lock: Path) -> None:
+    """Somebody waits for it, as the kernel tells."""
+    waits = re.compile(rf"-> FLOCK .*:{lock.stat().st_ino} ")
+    deadline = time.monotonic() + 10
+    while not waits.search(Path("/proc/locks").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -297,6 +297,27 @@ def test_what_has_begun_half_in_one_cluster_does_not_hide_what_runs_in_another(
     assert not site.two.store.of("jobs")
 
 
+def test_what_has_begun_half_beside_what_builds_there_is_removed_with_it(site: Site):
+    one_has_both = {"one": {"arches": ("x86_64", "aarch64")}}
+    jobs: list[str] = []
+
+    def refuse(what: str, name: str) -> Any:
+        jobs.extend([name] if what == "POST jobs" else [])
+        no = {"POST secrets": NO_SECRETS, "DELETE jobs": Refusal(403, "Forbidden", "not now")}
+        return no.get(what) if len(jobs) == 2 else None
+
+    site.one.refuse = refuse
+    both = fresh(x86_64=[["say", "x"]], aarch64=[["say", "y"]])
+    both = sent(site.engine(**one_has_both).start(both))
+    site.one.refuse = None
+    assert (len(site.one.store.of("jobs")), len(site.two.store.of("jobs"))) == (2, 1)
+    engine = site.engine(**one_has_both)
+    assert all(outcome.report for outcome in ends(engine, both).values())
+    assert engine.remove(both.name, 5)
+    assert not site.one.store.of("jobs")
+    assert not site.two.store.of("jobs")
+
+
 def test_a_build_waits_for_room_and_not_for_a_cluster_that_never_had_it(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

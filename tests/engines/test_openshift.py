@@ -169,10 +169,9 @@ def test_many_builds_that_begin_at_once_all_begin(fake_openshift: FakeOpenShift,
     assert sorted(engines().names()) == [one.name for one in jobs]
 
 
-def test_an_answer_that_is_lost_begins_no_second_build(
-    fake_openshift: FakeOpenShift, engines: Engines
-):
-    truly, lost = fake_openshift.other, []
+def losing_an_answer(fake: FakeOpenShift) -> list[str]:
+    """To the first POST. The paths of those that were lost."""
+    truly, lost = fake.other, []
 
     def answer(method: str, path: str, params: Any, body: Any) -> Any:
         found = truly(method, path, params, body)  # type: ignore[misc]
@@ -181,7 +180,14 @@ def test_an_answer_that_is_lost_begins_no_second_build(
             raise OSError("the connection breaks")
         return found
 
-    fake_openshift.other = answer
+    fake.other = answer
+    return lost
+
+
+def test_an_answer_that_is_lost_begins_no_second_build(
+    fake_openshift: FakeOpenShift, engines: Engines
+):
+    lost = losing_an_answer(fake_openshift)
     engine = engines()
     engine.start(waits())
     assert lost
@@ -353,16 +359,7 @@ def test_a_fresh_build_whose_answer_is_lost_is_begun_once(
     fake_openshift: FakeOpenShift, engines: Engines
 ):
     fresh = dataclasses.replace(waits(), fresh=True)
-    truly, lost = fake_openshift.other, []
-
-    def answer(method: str, path: str, params: Any, body: Any) -> Any:
-        found = truly(method, path, params, body)  # type: ignore[misc]
-        if method == "POST" and not lost:
-            lost.append(path)
-            raise OSError("the connection breaks")
-        return found
-
-    fake_openshift.other = answer
+    lost = losing_an_answer(fake_openshift)
     engine = engines()
     engine.start(fresh)
     engine.start(fresh)

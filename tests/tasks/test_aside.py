@@ -199,6 +199,32 @@ def test_who_is_told_to_end_ends_the_child_first(
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
+def test_who_is_told_to_end_twice_waits_no_longer(
+    told: None, hub: FakeKojiSession, logs: TaskLogs, tmp_path: Path, monkeypatch: Any
+):
+    monkeypatch.setattr(aside, "PATIENCE", 60.0)
+    times: list[float] = []
+
+    def work() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def interrupt(*_: Any) -> None:
+        times.append(time.monotonic())
+        if len(times) == 1:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    with pytest.raises(KeyboardInterrupt):
+        in_child(hub, logs, work)
+    assert len(times) == 2
+    assert time.monotonic() - times[1] < 10
+    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
 def test_who_is_told_to_end_hears_what_the_child_has_to_say(
     told: None, hub: FakeKojiSession, logs: TaskLogs
 ):
